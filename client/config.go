@@ -1,0 +1,101 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/semanode/sema"
+)
+
+// The defaults of [Config].
+const (
+	DefaultTryTimeout  = 2 * time.Second
+	DefaultBackoffBase = 25 * time.Millisecond
+	DefaultBackoffMax  = time.Second
+)
+
+// Config says how to reach a cluster. Only Endpoints must be set.
+type Config struct {
+	// Endpoints are the addresses at which nodes serve clients, each
+	// "host:port". One that is alive is enough to find all others. They are
+	// asked in this order.
+	Endpoints []string
+	// TLS, if set, is spoken on every connection.
+	TLS *tls.Config
+	// TryTimeout is how long one node may take to answer before the next one is
+	// asked. 2 s if zero. A try takes at most half of the time that is left, so
+	// that a node that hangs leaves time for another.
+	TryTimeout time.Duration
+	// BackoffBase and BackoffMax bound the pause after a failed try: a random
+	// time between zero and a limit that starts at the base and doubles up to
+	// the maximum. 25 ms and 1 s if zero.
+	BackoffBase, BackoffMax time.Duration
+	// Logger, if set, is told at debug level about tries that failed.
+	Logger hclog.Logger
+}
+
+// Validate reports every fault, joined; each is a [sema.InvalidError].
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	if len(c.Endpoints) == 0 {
+		faults = append(faults, &sema.InvalidError{Field: "Endpoints", Limit: "at least one host:port"})
+	}
+	seen := map[string]int{}
+	for i, addr := range c.Endpoints {
+		field := fmt.Sprintf("Endpoints[%d]", i)
+		if !validAddr(addr) {
+			faults = append(faults, &sema.InvalidError{Field: field, Value: addr, Limit: "host:port, with a port from 1 to 65535"})
+		} else if first, again := seen[addr]; again {
+			faults = append(faults, &sema.InvalidError{Field: field, Value: addr, Limit: fmt.Sprintf("each address once: it is Endpoints[%d] too", first)})
+		} else {
+			seen[addr] = i
+		}
+	}
+	if c.TryTimeout < 0 {
+		faults = append(faults, invalidDuration("TryTimeout", c.TryTimeout, "0 (2s) or more"))
+	}
+	if c.BackoffBase < 0 {
+		faults = append(faults, invalidDuration("BackoffBase", c.BackoffBase, "0 (25ms) or more"))
+	}
+	if c.BackoffMax < c.BackoffBase {
+		faults = append(faults, invalidDuration("BackoffMax", c.BackoffMax, fmt.Sprintf("at least BackoffBase, which is %v", c.BackoffBase)))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.TryTimeout == 0 {
+		c.TryTimeout = DefaultTryTimeout
+	}
+	if c.BackoffBase == 0 {
+		c.BackoffBase = DefaultBackoffBase
+	}
+	if c.BackoffMax == 0 {
+		c.BackoffMax = max(DefaultBackoffMax, c.BackoffBase)
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	return c
+}
+
+// validAddr reports whether addr is a host and a port that can be dialled.
+func validAddr(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n != 0
+}
+
+func invalidDuration(field string, d time.Duration, limit string) error {
+	return &sema.InvalidError{Field: field, Value: d.String(), Limit: limit}
+}

@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/transport"
+)
+
+// backend is the node as the wire sees it: it implements [transport.Backend].
+type backend struct{ *Node }
+
+// Backend returns the node's service with tokens and attempts, for those who
+// serve it over a wire of their own.
+func (n *Node) Backend() transport.Backend { return backend{n} }
+
+// leading returns the term of office that serves a call.
+func (b backend) leading() (*office, error) {
+	if o := b.office.Load(); o != nil {
+		return o, nil
+	}
+	return nil, b.notLeader()
+}
+
+// Acquire decides from the leader's memory only that somebody else holds, and
+// proposes everything else. Of an overdue hold it proposes the end, as seen.
+func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sema.Info, error) {
+	if err := req.Validate(); err != nil {
+		return sema.Info{}, err
+	}
+	o, err := b.leading()
+	if err != nil {
+		return sema.Info{}, err
+	}
+	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
+	if view := b.machine.Look(req.Name); view.Held {
+		switch overdue := view.Deadline <= o.clock.now(); {
+		case overdue && o.clock.mayExpire():
+			command.Token, command.Deadline = view.Token, view.Deadline
+		case !req.Retry && o.lease.hold(ctx, b.Node):
+			return view.Info, nil
+		}
+	}
+	r, err := o.submit(ctx, command)
+	return r.Info, err
+}
+
+// Touch implements [transport.Backend].
+func (b backend) Touch(ctx context.Context, req transport.TouchRequest) (sema.Info, error) {
+	return b.proposeInfo(ctx, req.Validate(), fsm.Command{Kind: fsm.Touch, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
+}
+
+// Release implements [transport.Backend].
+func (b backend) Release(ctx context.Context, req transport.ReleaseRequest) (released bool, err error) {
+	r, err := b.propose(ctx, req.Validate(), fsm.Command{Kind: fsm.Release, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
+	return r.Ended != 0, err
+}
+
+// ForceRelease implements [transport.Backend].
+func (b backend) ForceRelease(ctx context.Context, req transport.ForceReleaseRequest) (sema.Info, error) {
+	info, err := b.proposeInfo(ctx, req.Validate(), fsm.Command{Kind: fsm.ForceRelease, Name: req.Name, Token: req.Token})
+	if err == nil {
+		b.log.Info("hold ended by force", "name", info.Name, "owner", info.Owner, "token", info.Token)
+	}
+	return info, err
+}
+
+// Get implements [transport.Backend].
+func (b backend) Get(ctx context.Context, req transport.GetRequest) (sema.Info, error) {
+	if err := req.Validate(); err != nil {
+		return sema.Info{}, err
+	}
+	if !req.Stale {
+		return b.proposeInfo(ctx, nil, fsm.Command{Kind: fsm.Query, Name: req.Name})
+	}
+	if view := b.machine.Look(req.Name); view.Held {
+		return view.Info, nil
+	}
+	return sema.Info{}, sema.ErrNotFound
+}
+
+// List reads this node's state after an entry of its own was applied: so it has
+// seen everything that was decided before the call.
+func (b backend) List(ctx context.Context, req transport.ListRequest) (transport.ListResult, error) {
+	if err := req.Validate(); err != nil {
+		return transport.ListResult{}, err
+	}
+	if !req.Stale {
+		// What is asked is of no matter: that the entry was applied is what counts.
+		if _, err := b.propose(ctx, nil, fsm.Command{Kind: fsm.Query}); !errors.Is(err, sema.ErrNotFound) {
+			return transport.ListResult{}, err
+		}
+	}
+	limit := req.Limit
+	if limit == 0 {
+		limit = transport.DefaultPageSize
+	}
+	infos, more := b.machine.List(req.Prefix, req.After, limit)
+	page := transport.ListResult{Infos: infos}
+	if more {
+		page.Next = infos[len(infos)-1].Name
+	}
+	return page, nil
+}
+
+func (b backend) proposeInfo(ctx context.Context, invalid error, c fsm.Command) (sema.Info, error) {
+	r, err := b.propose(ctx, invalid, c)
+	return r.Info, err
+}
+
+// propose has a command decided by the log.
+func (b backend) propose(ctx context.Context, invalid error, c fsm.Command) (fsm.Result, error) {
+	if invalid != nil {
+		return fsm.Result{}, invalid
+	}
+	o, err := b.leading()
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return o.submit(ctx, c)
+}

@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/semanode/sema/fsm"
+)
+
+const (
+	// clockTick is how often the leader looks at its own clock.
+	clockTick = 100 * time.Millisecond
+	// pauseLimit is how much later than a tick should have come means that this
+	// process, or its machine, was stopped.
+	pauseLimit = time.Second
+	// pauseGrace is how long after a pause nothing is expired, so that touches
+	// that wait in sockets and queues go first.
+	pauseGrace = 2 * time.Second
+)
+
+// clock counts cluster time during one term of office: on from the state
+// machine's clock, by this process's monotonic clock. While a machine is
+// suspended that clock stands still, and with it cluster time: time lost is
+// given to the holders.
+type clock struct {
+	base  fsm.Time
+	start time.Time
+
+	mu        sync.Mutex
+	lastTick  time.Duration // since start
+	graceEnds time.Duration // since start
+}
+
+func newClock(base fsm.Time) *clock { return &clock{base: base, start: time.Now()} }
+
+// now returns cluster time.
+func (c *clock) now() fsm.Time { return c.base.Add(time.Since(c.start)) }
+
+// tick notes that the process is running. Call it every clockTick.
+func (c *clock) tick() { c.mayExpire() }
+
+// mayExpire reports whether overdue holds may be ended now: not within the
+// grace after a pause.
+func (c *clock) mayExpire() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Since(c.start)
+	if now-c.lastTick > clockTick+pauseLimit {
+		c.graceEnds = now + pauseGrace
+	}
+	c.lastTick = now
+	return now >= c.graceEnds
+}

@@ -1,0 +1,212 @@
+package cluster
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/semanode/sema"
+)
+
+// The defaults of [Config].
+const (
+	DefaultElectionTimeout   = 500 * time.Millisecond
+	DefaultWatchdogTimeout   = 10 * time.Second
+	DefaultOverdueRetention  = 24 * time.Hour
+	DefaultSnapshotInterval  = 30 * time.Second
+	DefaultSnapshotThreshold = 16384
+	DefaultTrailingLogs      = 10240
+)
+
+// Peer is one founding member of a cluster.
+type Peer struct {
+	ID   string
+	Addr string // host:port at which other nodes reach its raft port
+}
+
+// Config says what node to open. ID, DataDir and, on the first start, Peers are
+// required; the zero value of everything else is a good default.
+type Config struct {
+	// ID names the node in the cluster, for good: 1 to 64 of a-z A-Z 0-9 . _ -
+	ID string
+	// DataDir holds the node's log, votes and snapshots. It is made if it does
+	// not exist. A directory belongs to one node of one cluster; Open refuses
+	// another's, and one that another process has open.
+	DataDir string
+	// RaftAddr is the host:port to listen on for other nodes. The port may be
+	// 0 for any only if Peers does not matter to it, as in a test.
+	RaftAddr string
+	// GRPCAddr is the host:port to listen on for clients. Empty: the node
+	// serves this process only.
+	GRPCAddr string
+	// GRPCAdvertise is the host:port at which clients reach GRPCAddr, told to
+	// those who ask for the leader. Empty: GRPCAddr as bound, if that is a
+	// concrete address.
+	GRPCAdvertise string
+	// Peers are the founding members with this node among them: the same list
+	// on every node, whose starts may come in any order. On later starts the
+	// membership is on disk; the list may be left out, and if it is given it
+	// must be the founding one.
+	Peers []Peer
+	// ClusterName tells apart two clusters that were founded with the same
+	// list of peers. Optional; the same on every node, for good.
+	ClusterName string
+
+	// Logger gets the node's log and, under "raft", the consensus library's.
+	// Nil: nothing is logged.
+	Logger hclog.Logger
+
+	// ElectionTimeout is how long followers wait for a silent leader before
+	// one of them runs, up to twice that long. At least ten times the 99th
+	// percentile of an fsync. 500 ms if zero.
+	ElectionTimeout time.Duration
+	// WatchdogTimeout is how long one disk operation may take before the node
+	// ends itself, so that another can lead. 10 s if zero.
+	WatchdogTimeout time.Duration
+	// OverdueRetention is how long after its deadline a hold that nobody asks
+	// for is kept, so that the next acquirer learns how it ended. 24 h if zero.
+	OverdueRetention time.Duration
+	// SnapshotInterval is how often the node looks whether SnapshotThreshold
+	// log entries have come since the last snapshot. 30 s and 16,384 if zero.
+	SnapshotInterval  time.Duration
+	SnapshotThreshold uint64
+	// TrailingLogs is how many entries stay in the log after a snapshot, for
+	// followers that are a little behind. 10,240 if zero.
+	TrailingLogs uint64
+}
+
+// Validate reports every fault of the configuration, joined; each is a
+// [sema.InvalidError].
+func (c Config) Validate() error {
+	errs := []error{
+		validateID("id", c.ID),
+		validateAddr("raft-addr", c.RaftAddr),
+	}
+	if c.DataDir == "" {
+		errs = append(errs, invalid("data-dir", "", "a directory"))
+	}
+	if c.GRPCAddr != "" {
+		errs = append(errs, validateAddr("grpc-addr", c.GRPCAddr))
+	}
+	if c.GRPCAdvertise != "" {
+		errs = append(errs, validateAddr("grpc-advertise", c.GRPCAdvertise))
+	}
+	if len(c.Peers) > 0 {
+		errs = append(errs, c.validatePeers())
+	}
+	if c.ElectionTimeout != 0 && c.ElectionTimeout < 10*time.Millisecond {
+		errs = append(errs, invalid("election-timeout", c.ElectionTimeout.String(), "10ms or more"))
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"watchdog-timeout", c.WatchdogTimeout}, {"overdue-retention", c.OverdueRetention}, {"snapshot-interval", c.SnapshotInterval}} {
+		if d.value < 0 {
+			errs = append(errs, invalid(d.field, d.value.String(), "0 (the default) or more"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validatePeers() error {
+	var errs []error
+	ids, addrs := map[string]bool{}, map[string]bool{}
+	for _, p := range c.Peers {
+		errs = append(errs, validateID("peers", p.ID), validateAddr("peers", p.Addr))
+		if ids[p.ID] {
+			errs = append(errs, invalid("peers", p.ID, "each id once"))
+		}
+		if addrs[p.Addr] {
+			errs = append(errs, invalid("peers", p.Addr, "each address once"))
+		}
+		ids[p.ID], addrs[p.Addr] = true, true
+	}
+	if !ids[c.ID] {
+		errs = append(errs, invalid("peers", formatPeers(c.Peers), "a list with this node, "+strconv.Quote(c.ID)+", in it"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	c.ElectionTimeout = cmp.Or(c.ElectionTimeout, DefaultElectionTimeout)
+	c.WatchdogTimeout = cmp.Or(c.WatchdogTimeout, DefaultWatchdogTimeout)
+	c.OverdueRetention = cmp.Or(c.OverdueRetention, DefaultOverdueRetention)
+	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, DefaultSnapshotInterval)
+	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, DefaultSnapshotThreshold)
+	c.TrailingLogs = cmp.Or(c.TrailingLogs, DefaultTrailingLogs)
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	return c
+}
+
+// clusterID is the identity of the cluster that these peers found: the same on
+// every node without a word between them.
+func (c Config) clusterID() [16]byte {
+	sum := sha256.Sum256([]byte(c.ClusterName + "\n" + formatPeers(c.Peers)))
+	return [16]byte(sum[:16])
+}
+
+// ParsePeers reads a list such as "n1=10.0.0.1:7373,n2=10.0.0.2:7373".
+func ParsePeers(list string) ([]Peer, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var peers []Peer
+	for item := range strings.SplitSeq(list, ",") {
+		id, addr, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok || id == "" || addr == "" {
+			return nil, invalid("peers", item, "ID=HOST:PORT, separated by commas")
+		}
+		peers = append(peers, Peer{ID: id, Addr: addr})
+	}
+	return peers, nil
+}
+
+// formatPeers is the inverse of ParsePeers, in ascending order of id.
+func formatPeers(peers []Peer) string {
+	sorted := slices.SortedFunc(slices.Values(peers), func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	items := make([]string, len(sorted))
+	for i, p := range sorted {
+		items[i] = p.ID + "=" + p.Addr
+	}
+	return strings.Join(items, ",")
+}
+
+func validateID(field, id string) error {
+	ok := len(id) >= 1 && len(id) <= 64
+	for _, r := range id {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	}
+	if !ok {
+		return invalid(field, id, "an id of 1 to 64 of a-z A-Z 0-9 . _ -")
+	}
+	return nil
+}
+
+func validateAddr(field, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		n, err := strconv.ParseUint(port, 10, 16)
+		listens := field == "raft-addr" || field == "grpc-addr" // may say "any host", "any port"
+		if err == nil && (listens || host != "" && n > 0) {
+			return nil
+		}
+	}
+	return invalid(field, addr, "HOST:PORT")
+}
+
+func invalid(field, value, limit string) error {
+	if len(value) > 256 {
+		value = fmt.Sprintf("%s… (%d bytes)", value[:256], len(value))
+	}
+	return &sema.InvalidError{Field: field, Value: value, Limit: limit}
+}

@@ -1,0 +1,141 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Founding is what a data directory was made for. It is written once, on the
+// node's first start, and decides on every later one.
+type Founding struct {
+	NodeID      string
+	ClusterName string
+	ClusterID   string // hexadecimal; the same on every node of the cluster
+	Peers       []Peer // the founding members
+}
+
+const foundingFile = "node.json"
+
+// foundingRecord is the content of node.json.
+type foundingRecord struct {
+	Format      int    `json:"format"`
+	NodeID      string `json:"nodeId"`
+	ClusterName string `json:"clusterName,omitempty"`
+	ClusterID   string `json:"clusterId"`
+	Peers       string `json:"peers"`
+	// Bootstrapped is false until the log holds the founding membership. From
+	// then on a missing log means that it was lost, and with it the node's votes.
+	Bootstrapped bool `json:"bootstrapped"`
+}
+
+const foundingFormat = 1
+
+// ReadFounding returns what the data directory was made for, or an error that
+// matches [fs.ErrNotExist] if it was not used yet.
+func ReadFounding(dir string) (Founding, error) {
+	r, err := readFounding(dir)
+	if err != nil {
+		return Founding{}, err
+	}
+	peers, err := ParsePeers(r.Peers)
+	return Founding{NodeID: r.NodeID, ClusterName: r.ClusterName, ClusterID: r.ClusterID, Peers: peers}, err
+}
+
+func readFounding(dir string) (foundingRecord, error) {
+	path := filepath.Join(dir, foundingFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return foundingRecord{}, err
+	}
+	var r foundingRecord
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("%s is damaged: %w; restore it from a copy, or remove the directory and let the node join under a new id", path, err)
+	}
+	if r.Format != foundingFormat {
+		return r, fmt.Errorf("%s has format %d, this build knows %d: use the version of semanode that wrote it", path, r.Format, foundingFormat)
+	}
+	return r, nil
+}
+
+// openDirectory makes sure that the data directory is this node's, and claims
+// an empty one for it. It overwrites nothing.
+func openDirectory(cfg Config) (foundingRecord, error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return foundingRecord{}, fmt.Errorf("data directory: %w", err)
+	}
+	r, err := readFounding(cfg.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return claimDirectory(cfg)
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.NodeID != cfg.ID {
+		return r, fmt.Errorf("data directory %s belongs to node %q, not to %q: start it with --id %s, or use another directory",
+			cfg.DataDir, r.NodeID, cfg.ID, r.NodeID)
+	}
+	if cfg.ClusterName != r.ClusterName {
+		return r, fmt.Errorf("data directory %s belongs to the cluster named %q, not to %q: use another directory",
+			cfg.DataDir, r.ClusterName, cfg.ClusterName)
+	}
+	if list := formatPeers(cfg.Peers); len(cfg.Peers) > 0 && list != r.Peers {
+		return r, fmt.Errorf("data directory %s belongs to the cluster that was founded by %s, not by %s: "+
+			"use another directory, or leave the peers out", cfg.DataDir, r.Peers, list)
+	}
+	return r, nil
+}
+
+// claimDirectory writes the founding record into a directory that is empty.
+func claimDirectory(cfg Config) (foundingRecord, error) {
+	entries, err := os.ReadDir(cfg.DataDir)
+	if err != nil {
+		return foundingRecord{}, fmt.Errorf("data directory: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "lost+found" && !strings.HasPrefix(name, foundingFile) {
+			return foundingRecord{}, fmt.Errorf("data directory %s holds %s but no %s: it is not a node's directory; use an empty one", cfg.DataDir, name, foundingFile)
+		}
+	}
+	if len(cfg.Peers) == 0 {
+		return foundingRecord{}, invalid("peers", "", "the founding members, on a node's first start")
+	}
+	id := cfg.clusterID()
+	r := foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
+		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}
+	return r, writeFounding(cfg.DataDir, r)
+}
+
+// writeFounding replaces the record in one step and makes it survive a power cut.
+func writeFounding(dir string, r foundingRecord) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, foundingFile+".*")
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, foundingFile))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("data directory: %w", err), os.Remove(f.Name()))
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,57 @@
+// Package cluster runs one node of a Sema cluster inside this process: Raft, the
+// state machine, the proposer, cluster time and expiry. The binary semanode is a
+// thin shell around it, and a Go program may embed it instead: there are no
+// globals, no flags and no signal handling, the logger is passed in, and several
+// nodes can live in one process.
+//
+//	node, err := cluster.Open(ctx, cluster.Config{
+//		ID:       "n1",
+//		DataDir:  "/var/lib/sema",
+//		RaftAddr: "10.0.0.1:7373",
+//		GRPCAddr: "10.0.0.1:7362",
+//		Peers:    peers, // the same list on every node
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer node.Close()
+//
+// The caller's duties: give every node its own directory on a disk that keeps
+// what it has synced, watch [Node.Done] (a node ends itself when its disk fails
+// or stalls, so that another can lead; [Node.Err] tells why), and Close.
+//
+// # How a command travels
+//
+// A call on the leader becomes a command in a bounded queue. The proposer takes
+// all that waits, stamps it with cluster time and the term, and proposes it as
+// one log entry; what comes meanwhile travels in the next. Once a majority has
+// the entry on disk, the state machine decides each command and the callers get
+// its answers. Only a refusal, "somebody else holds it", may skip the log.
+//
+// # Goroutines
+//
+// Beside raft's own and gRPC's, a node has these; [Node.Close] waits for all.
+//
+//	serve          answers clients, and peers; one each     ends when its server is stopped
+//	lead           takes and leaves office                  fed by raft's LeaderCh
+//	watchLeader    health, addresses of leaders             fed by raft's observer
+//	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
+//	supervise      carries out the end                      fed by Close, Kill and faults
+//
+// and while it leads:
+//
+//	serveTerm      one term of office                       ends with leadership
+//	propose        the proposer                             fed by the office's queue
+//	watchDeadlines the heap of deadlines, the sweep         ticks
+//
+// A goroutine waits for each of raft's futures. Raft may leave futures without an
+// answer when it is stopped in the middle; only after Kill or a fault can such a
+// goroutine outlive its node.
+//
+// # Costs
+//
+// With n semaphores held: a command costs O(log n) and a share of one log entry
+// (one fsync here, one on a majority); a refusal from memory O(log n) and no
+// entry; taking office O(n) beside serving, to make the heap of deadlines; the
+// heap takes about 100 bytes a hold, on the leader only.
+package cluster

@@ -1,0 +1,69 @@
+package cluster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// lease is what the leader knows of its quorum: when it last had an answer from
+// one. A refusal may come from the memory of a leader whose lease is fresh, so
+// that polling a busy semaphore writes nothing. That can refuse somebody a
+// moment after the hold ended elsewhere; it can never grant.
+type lease struct {
+	length    time.Duration
+	start     time.Time
+	confirmed atomic.Int64  // nanoseconds since start
+	asking    chan struct{} // holds one token: only one call asks the quorum at a time
+}
+
+func newLease(length time.Duration) *lease {
+	l := &lease{length: length, start: time.Now(), asking: make(chan struct{}, 1)}
+	l.confirmed.Store(int64(-length))
+	return l
+}
+
+// confirm notes that a quorum answered something that was sent at that moment.
+func (l *lease) confirm(sent time.Time) { l.confirmed.Store(int64(sent.Sub(l.start))) }
+
+func (l *lease) fresh() bool {
+	return time.Since(l.start)-time.Duration(l.confirmed.Load()) < l.length
+}
+
+// hold reports whether the lease is fresh, after asking the quorum if it is not.
+func (l *lease) hold(ctx context.Context, n *Node) bool {
+	if l.fresh() {
+		return true
+	}
+	select {
+	case l.asking <- struct{}{}:
+		defer func() { <-l.asking }()
+	case <-ctx.Done():
+		return false
+	}
+	if l.fresh() { // somebody else asked
+		return true
+	}
+	sent := time.Now()
+	if err := n.await(n.raft.VerifyLeader()); err != nil {
+		return false
+	}
+	l.confirm(sent)
+	return true
+}
+
+// await waits for raft to answer. Once the node was stopped without waiting for
+// raft, it may never do so: then await gives up with raft.ErrRaftShutdown, and
+// the goroutine stays until raft answers or the process ends.
+func (n *Node) await(f raft.Future) error {
+	answered := make(chan error, 1)
+	go func() { answered <- f.Error() }()
+	select {
+	case err := <-answered:
+		return err
+	case <-n.aborted:
+		return raft.ErrRaftShutdown
+	}
+}

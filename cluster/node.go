@@ -1,0 +1,240 @@
+package cluster
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/session"
+	"github.com/semanode/sema/transport"
+)
+
+// Node is one running member of a cluster. It implements [sema.Service]: on the
+// leader its calls are decided by the log, elsewhere they return
+// [sema.NotLeaderError]. See the package documentation for its goroutines.
+type Node struct {
+	cfg       Config
+	clusterID string
+	log       hclog.Logger
+	session   *session.Session
+
+	machine *fsm.Machine
+	bolt    *raftboltdb.BoltStore
+	mux     *transport.Mux
+	trans   *raft.NetworkTransport
+	raft    *raft.Raft
+	peers   *transport.Peers
+	addrs   addressBook
+	watcher *watcher
+	office  atomic.Pointer[office] // nil: not leading
+
+	peerServer   *transport.Server
+	clientServer *transport.Server // nil without GRPCAddr
+	grpcLis      net.Listener      // nil without GRPCAddr
+	grpcAddr     string            // as told to clients
+
+	cancel context.CancelFunc // ends the node's own goroutines
+	wg     sync.WaitGroup     // counts them
+
+	endOnce  sync.Once
+	ending   chan struct{} // closed when the end begins
+	how      ending        // set before ending is closed
+	cause    error         // why, for a fault; set before ending is closed
+	aborted  chan struct{} // closed when raft is no longer waited for
+	done     chan struct{} // closed at the end
+	closeErr error         // set before done is closed
+}
+
+var _ sema.Service = (*Node)(nil)
+
+// Open starts a node and returns when it runs; it need not have found a leader
+// yet, see [Node.WaitLeader]. ctx bounds the opening only. On an error nothing
+// is left behind but, possibly, a data directory that was claimed.
+//
+// Errors that match [sema.ErrInvalid] are faults of the configuration; all
+// others say what about the address, the directory or the disk is in the way.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	n := &Node{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		machine: fsm.New(),
+		watcher: newWatcher(),
+		ending:  make(chan struct{}),
+		aborted: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.releaseAll())
+	}
+	return n, nil
+}
+
+// open acquires what the node needs, in an order in which everything acquired
+// so far can be given back.
+func (n *Node) open(ctx context.Context) error {
+	founding, err := openDirectory(n.cfg)
+	if err != nil {
+		return err
+	}
+	n.clusterID = founding.ClusterID
+	if err := n.listen(ctx, founding); err != nil {
+		return err
+	}
+	if n.bolt, err = openBolt(n.cfg.DataDir); err != nil {
+		return err
+	}
+	st := &store{bolt: n.bolt, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, retainedSnapshots, n.log.Named("raft"))
+	if err != nil {
+		return fmt.Errorf("snapshots in %s: %w", filepath.Join(n.cfg.DataDir, snapshotDir), err)
+	}
+	if err := checkDisk(n.cfg.DataDir, n.bolt, snapshots); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := n.startRaft(st, snapshots, founding); err != nil {
+		return err
+	}
+	close(st.opened)
+	n.session = session.New(n.Backend(), session.NewClientID())
+	n.start()
+	return nil
+}
+
+// listen takes the node's ports.
+func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
+	var lc net.ListenConfig
+	lis, err := lc.Listen(ctx, "tcp", n.cfg.RaftAddr)
+	if err != nil {
+		return fmt.Errorf("raft address: %w", err)
+	}
+	clusterID, err := hex.DecodeString(founding.ClusterID)
+	if err != nil || len(clusterID) != 16 {
+		return errors.Join(fmt.Errorf("%s is damaged: cluster id %q", foundingFile, founding.ClusterID), lis.Close())
+	}
+	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, ClusterID: [16]byte(clusterID), Logger: n.log})
+	peers, err := ParsePeers(founding.Peers)
+	if err != nil {
+		return err
+	}
+	self := advertised(lis.Addr().String())
+	for _, p := range peers {
+		if p.ID == n.cfg.ID {
+			self = advertised(p.Addr)
+		}
+	}
+	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:                  raftStream{n.mux.Listener(transport.RaftStream), n.mux, self},
+		MaxPool:                 3,
+		Timeout:                 10 * time.Second,
+		Logger:                  n.log.Named("raft"),
+		MsgpackUseNewTimeFormat: true,
+	})
+	n.peers = transport.NewPeers(func(ctx context.Context, addr string) (net.Conn, error) {
+		return n.mux.Dial(ctx, transport.GRPCStream, addr)
+	})
+	if n.cfg.GRPCAddr == "" {
+		return nil
+	}
+	if n.grpcLis, err = lc.Listen(ctx, "tcp", n.cfg.GRPCAddr); err != nil {
+		return fmt.Errorf("grpc address: %w", err)
+	}
+	n.grpcAddr = advertisedGRPC(n.cfg.GRPCAdvertise, n.grpcLis.Addr())
+	return nil
+}
+
+// advertisedGRPC is what clients are told: nothing, rather than an address that
+// means "here" wherever it is read.
+func advertisedGRPC(configured string, bound net.Addr) string {
+	if configured != "" {
+		return configured
+	}
+	if tcp, ok := bound.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return ""
+	}
+	return bound.String()
+}
+
+// start starts the node's own goroutines, see the package documentation.
+func (n *Node) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend()})
+	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
+	if n.grpcLis != nil {
+		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Peers: n.peers})
+		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
+	}
+	n.wg.Go(func() { n.lead(ctx) })
+	n.wg.Go(func() { n.watchLeader(ctx) })
+	n.wg.Go(func() { n.watchMachine(ctx) })
+	go n.supervise() // waited for through n.done
+}
+
+// serve answers until the server is stopped or the node ends.
+func (n *Node) serve(s *transport.Server, lis net.Listener) {
+	if err := s.Serve(lis); err != nil && !errors.Is(err, net.ErrClosed) {
+		n.fail(fmt.Errorf("serving on %s: %w", lis.Addr(), err))
+	}
+}
+
+// watchMachine ends the node when the state machine cannot go on.
+func (n *Node) watchMachine(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-n.machine.Failed():
+		n.fail(n.machine.Err())
+	}
+}
+
+func (n *Node) setServing(serving bool) {
+	if n.clientServer != nil {
+		n.clientServer.SetServing(serving)
+	}
+}
+
+// ID returns the node's id.
+func (n *Node) ID() string { return n.cfg.ID }
+
+// RaftAddr returns the address at which the node listens for other nodes.
+func (n *Node) RaftAddr() string { return n.mux.Addr().String() }
+
+// GRPCAddr returns the address at which clients reach the node, or "" if it
+// serves none or was not told what they see.
+func (n *Node) GRPCAddr() string { return n.grpcAddr }
+
+// Acquire implements [sema.Service].
+func (n *Node) Acquire(ctx context.Context, name, owner string, timeout time.Duration) (sema.Info, error) {
+	return n.session.Acquire(ctx, name, owner, timeout)
+}
+
+// Touch implements [sema.Service].
+func (n *Node) Touch(ctx context.Context, name string) (sema.Info, error) {
+	return n.session.Touch(ctx, name)
+}
+
+// Release implements [sema.Service].
+func (n *Node) Release(ctx context.Context, name string) error { return n.session.Release(ctx, name) }
+
+// Get implements [sema.Service].
+func (n *Node) Get(ctx context.Context, name string) (sema.Info, error) {
+	return n.session.Get(ctx, name)
+}

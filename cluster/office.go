@@ -1,0 +1,96 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema"
+)
+
+// office is one term as leader, from taking over to being deposed. Its
+// goroutines are the proposer and the watcher of deadlines; end waits for both.
+type office struct {
+	node   *Node
+	term   uint64
+	clock  *clock
+	lease  *lease
+	expiry *expiry
+	queue  chan *proposal
+	ctx    context.Context
+	ended  chan struct{} // closed when the proposer has answered all that it took
+}
+
+// lead takes and leaves office as raft says, until ctx ends.
+func (n *Node) lead(ctx context.Context) {
+	leave := func() {}
+	defer func() { leave() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case leading := <-n.raft.LeaderCh():
+			// The channel keeps the latest value only: true after true is a new term.
+			leave()
+			leave = func() {}
+			if leading {
+				leave = n.takeOffice(ctx)
+			}
+		}
+	}
+}
+
+// takeOffice starts a term of office beside the caller and returns what ends it
+// and waits.
+func (n *Node) takeOffice(ctx context.Context) (leave func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { n.serveTerm(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// serveTerm is a term of office. Before it serves, everything that was committed
+// before is applied, so that cluster time goes on from where the last leader
+// left it: while there was no leader, no hold grew older.
+func (n *Node) serveTerm(ctx context.Context) {
+	for {
+		err := n.await(n.raft.Barrier(enqueueTimeout))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, raft.ErrEnqueueTimeout) || ctx.Err() != nil {
+			return // deposed again, or stopping; raft says so through LeaderCh
+		}
+	}
+	o := &office{
+		node: n,
+		// If this node was deposed and elected again since the barrier, entries carry
+		// a later term than this and the state machine ignores their stamps.
+		term:   n.raft.CurrentTerm(),
+		clock:  newClock(n.machine.Clock()),
+		lease:  newLease(n.leaseTimeout()),
+		expiry: newExpiry(),
+		queue:  make(chan *proposal, queueLength),
+		ctx:    ctx,
+		ended:  make(chan struct{}),
+	}
+	n.office.Store(o)
+	n.watcher.wake()
+	n.log.Info("leading", "term", o.term, "clusterTime", time.Duration(o.clock.base).String())
+	var wg sync.WaitGroup
+	wg.Go(o.propose)
+	wg.Go(o.watchDeadlines)
+	<-ctx.Done()
+	n.office.CompareAndSwap(o, nil)
+	wg.Wait()
+	n.log.Info("no longer leading", "term", o.term)
+}
+
+// notLeader is the answer to a call that only the leader can serve.
+func (n *Node) notLeader() error { return &sema.NotLeaderError{Leader: n.Leader()} }

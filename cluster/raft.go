@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/transport"
+)
+
+// retainedSnapshots is how many snapshots stay on disk.
+const retainedSnapshots = 2
+
+// leaseTimeout is how long a leader goes on without hearing from a quorum; it
+// must be below the election timeout.
+func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout / 2 }
+
+func (n *Node) raftConfig() *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.cfg.ID)
+	c.HeartbeatTimeout = n.cfg.ElectionTimeout
+	c.ElectionTimeout = n.cfg.ElectionTimeout
+	c.LeaderLeaseTimeout = n.leaseTimeout()
+	c.CommitTimeout = min(c.CommitTimeout, n.cfg.ElectionTimeout/10)
+	c.SnapshotInterval = n.cfg.SnapshotInterval
+	c.SnapshotThreshold = n.cfg.SnapshotThreshold
+	c.TrailingLogs = n.cfg.TrailingLogs
+	c.NoLegacyTelemetry = true
+	c.Logger = n.log.Named("raft")
+	return c
+}
+
+// startRaft bootstraps an empty store with the founding members, all nodes with
+// the same list, and starts raft, which restores the newest snapshot.
+func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding foundingRecord) error {
+	log, err := raft.NewLogCache(logCacheSize, st)
+	if err != nil {
+		return err
+	}
+	conf := n.raftConfig()
+	exists, err := raft.HasExistingState(st, st, snapshots)
+	switch {
+	case err != nil:
+		return err
+	case !exists && founding.Bootstrapped:
+		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
+			"remove the directory and bring the node back under a new id", n.cfg.DataDir)
+	case !exists:
+		if err := bootstrap(conf, st, snapshots, n.trans, founding); err != nil {
+			return err
+		}
+	}
+	if !founding.Bootstrapped {
+		founding.Bootstrapped = true
+		if err := writeFounding(n.cfg.DataDir, founding); err != nil {
+			return err
+		}
+	}
+	n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, snapshots, n.trans)
+	return err
+}
+
+func bootstrap(conf *raft.Config, st *store, snapshots raft.SnapshotStore, trans raft.Transport, founding foundingRecord) error {
+	peers, err := ParsePeers(founding.Peers)
+	if err != nil {
+		return err
+	}
+	var members raft.Configuration
+	for _, p := range peers { // in ascending order of id: the same bytes on every node
+		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr)})
+	}
+	return raft.BootstrapCluster(conf, st, st, snapshots, trans, members)
+}
+
+// guardedMachine is the state machine as raft sees it. A snapshot that cannot
+// be restored ends the node: raft has stored it already and would serve on with
+// the state from before.
+type guardedMachine struct {
+	*fsm.Machine
+	fail func(error)
+}
+
+// Restore implements [raft.FSM].
+func (m guardedMachine) Restore(snapshot io.ReadCloser) error {
+	err := m.Machine.Restore(snapshot)
+	if err != nil {
+		m.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
+	}
+	return err
+}
+
+// raftStream is raft's share of the node's port. It implements
+// [raft.StreamLayer].
+type raftStream struct {
+	net.Listener
+	mux       *transport.Mux
+	advertise advertised
+}
+
+// Dial implements [raft.StreamLayer].
+func (s raftStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.mux.Dial(ctx, transport.RaftStream, string(addr))
+}
+
+// Addr is the address that the other nodes know: raft tells them where the
+// leader is by it.
+func (s raftStream) Addr() net.Addr { return s.advertise }
+
+// advertised is an address as configured, not as resolved.
+type advertised string
+
+func (advertised) Network() string  { return "tcp" }
+func (a advertised) String() string { return string(a) }

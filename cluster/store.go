@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const logFile = "raft.db"
+
+// logCacheSize is how many recent entries are kept in memory, so that followers
+// which keep up are fed without reading the disk.
+const logCacheSize = 512
+
+// openBolt opens the file that holds the log, the term and the vote.
+func openBolt(dir string) (*raftboltdb.BoltStore, error) {
+	path := filepath.Join(dir, logFile)
+	var store *raftboltdb.BoltStore
+	err := catchFault(func() (err error) {
+		store, err = raftboltdb.New(raftboltdb.Options{
+			Path: path,
+			BoltOptions: &bbolt.Options{
+				Timeout:        time.Second,           // for the lock that another process may have
+				NoFreelistSync: true,                  // else every commit writes the whole freelist
+				FreelistType:   bbolt.FreelistMapType, // finds free pages in O(1) after a long log was cut
+			},
+		})
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("data directory %s is in use by another process", dir)
+	case err != nil:
+		return nil, fmt.Errorf("the log %s cannot be opened: %w; %s", path, err, cure)
+	}
+	return store, nil
+}
+
+// store is the disk as raft sees it: every operation is timed, and the first
+// one that fails or takes longer than the limit ends the node. raft itself would
+// go on in ways that cost safety (a follower that truncated and could not append
+// keeps a wrong last index) or the process (it panics when a term cannot be
+// written), and a leader whose disk stalls would stay leader and answer nothing
+// (hashicorp/raft issue 503).
+type store struct {
+	bolt  *raftboltdb.BoltStore
+	limit time.Duration
+	fail  func(error) // ends the node; the first call counts
+	// opened is closed once raft runs: from then on a failed operation is in a
+	// goroutine of raft's.
+	opened chan struct{}
+}
+
+var (
+	_ raft.LogStore    = (*store)(nil)
+	_ raft.StableStore = (*store)(nil)
+)
+
+func (s *store) watch(op string) (stop func()) {
+	timer := time.AfterFunc(s.limit, func() {
+		s.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", op, s.limit))
+	})
+	return func() { timer.Stop() }
+}
+
+// check ends the node if a write failed.
+func (s *store) check(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("disk failed: %s: %w", op, err)
+	s.fail(err)
+	return err
+}
+
+// checkOrPark is check for operations whose failure makes raft panic. Its
+// goroutine ends here instead, with its defers run; the node is ending anyway.
+func (s *store) checkOrPark(op string, err error) error {
+	err = s.check(op, err)
+	if err != nil {
+		select {
+		case <-s.opened:
+			runtime.Goexit()
+		default:
+		}
+	}
+	return err
+}
+
+func (s *store) FirstIndex() (uint64, error) {
+	defer s.watch("reading the log's first index")()
+	return s.bolt.FirstIndex()
+}
+
+func (s *store) LastIndex() (uint64, error) {
+	defer s.watch("reading the log's last index")()
+	return s.bolt.LastIndex()
+}
+
+func (s *store) GetLog(index uint64, entry *raft.Log) error {
+	defer s.watch("reading the log")()
+	err := s.bolt.GetLog(index, entry)
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
+		return err
+	}
+	return s.checkOrPark(fmt.Sprintf("reading log entry %d", index), err)
+}
+
+func (s *store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
+
+func (s *store) StoreLogs(entries []*raft.Log) error {
+	defer s.watch("writing the log")()
+	return s.check("writing the log", s.bolt.StoreLogs(entries))
+}
+
+func (s *store) DeleteRange(from, to uint64) error {
+	defer s.watch("cutting the log")()
+	return s.check("cutting the log", s.bolt.DeleteRange(from, to))
+}
+
+func (s *store) Set(key, value []byte) error {
+	defer s.watch("writing the vote")()
+	return s.check("writing the vote", s.bolt.Set(key, value))
+}
+
+func (s *store) Get(key []byte) ([]byte, error) {
+	defer s.watch("reading the vote")()
+	return s.bolt.Get(key)
+}
+
+func (s *store) SetUint64(key []byte, value uint64) error {
+	defer s.watch("writing the term")()
+	return s.checkOrPark("writing the term", s.bolt.SetUint64(key, value))
+}
+
+func (s *store) GetUint64(key []byte) (uint64, error) {
+	defer s.watch("reading the term")()
+	return s.bolt.GetUint64(key)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/semanode/sema"
+)
+
+// The exit codes are part of the contract with scripts, see the package comment.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitOtherwise = 3
+)
+
+// errAnswered: the semaphore answered otherwise, and the answer was printed.
+var errAnswered = errors.New("the semaphore answered otherwise")
+
+// usageError is a command line that cannot be carried out as it stands.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// refusal is the answer of a semaphore that is not held, or not by the hold that
+// the command named. It is not printed yet.
+type refusal struct {
+	text  string // for people
+	cause error  // sema.ErrNotHeld or sema.ErrNotFound
+}
+
+func (e *refusal) Error() string { return e.text }
+func (e *refusal) Unwrap() error { return e.cause }
+
+func exitCode(err error) int {
+	var usage usageError
+	var refused *refusal
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage), errors.Is(err, sema.ErrInvalid):
+		return exitUsage
+	case errors.As(err, &refused), errors.Is(err, errAnswered):
+		return exitOtherwise
+	}
+	return exitFailed
+}
+
+// oneLine is the text of an error on one line, also if it joins several.
+func oneLine(err error) string {
+	var line strings.Builder
+	for part := range strings.FieldsFuncSeq(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }) {
+		part = strings.TrimSpace(part)
+		if so := line.String(); strings.HasSuffix(so, "?") || strings.HasSuffix(so, ":") {
+			line.WriteString(" ")
+		} else if so != "" && part != "" {
+			line.WriteString("; ")
+		}
+		line.WriteString(part)
+	}
+	return line.String()
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/semanode/sema/client"
+)
+
+func newGetCmd(env func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get NAME",
+		Short: "Tell who holds a semaphore",
+		Long: `Get prints who holds the semaphore, since when and until when. It exits with 3 if
+nobody does.
+
+The answer is decided by the cluster, like any other. With --stale it is the
+asked node's own state: it needs no leader and may be behind.`,
+		Example: `  semanode get nightly-report
+  semanode get nightly-report --stale -o json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	stale := cmd.Flags().Bool("stale", false, "read one node's own state, which may be behind")
+	r := addRequest(cmd, env)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
+			get := c.Get
+			if *stale {
+				get = c.GetStale
+			}
+			info, err := get(ctx, args[0])
+			if err != nil {
+				return r.refused(cmd, args[0], err, fmt.Sprintf("nobody holds %q", args[0]))
+			}
+			return r.print(cmd).info(info)
+		})
+	}
+	return cmd
+}

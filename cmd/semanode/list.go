@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/transport"
+)
+
+func newListCmd(env func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list [PREFIX]",
+		Short: "Tell who holds what",
+		Long: `List prints all semaphores that are held, or those whose names start with PREFIX,
+in ascending order of name.
+
+It walks through pages: a hold that comes or goes meanwhile may be missed. The
+--rpc-timeout is for each page.`,
+		Example: `  semanode list
+  semanode list reports/ -o json | jq -r '.semaphores[].name'`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	var req transport.ListRequest
+	cmd.Flags().BoolVar(&req.Stale, "stale", false, "read one node's own state, which may be behind")
+	r := addRequest(cmd, env)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			req.Prefix = args[0]
+		}
+		holds, err := r.list(cmd, req)
+		if err != nil {
+			return err
+		}
+		return r.print(cmd).list(holds)
+	}
+	return cmd
+}
+
+// list walks all pages.
+func (r *request) list(cmd *cobra.Command, req transport.ListRequest) ([]sema.Info, error) {
+	c, err := r.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	page := func() (transport.ListResult, error) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), r.timeout)
+		defer cancel()
+		return c.List(ctx, req)
+	}
+	req.Limit = transport.MaxPageSize
+	var holds []sema.Info
+	for {
+		next, err := page()
+		if err != nil {
+			return nil, err
+		}
+		holds = append(holds, next.Infos...)
+		if next.Next == "" {
+			return holds, nil
+		}
+		req.After = next.Next
+	}
+}

@@ -1,0 +1,83 @@
+// Semanode is the one binary of Sema: it runs the nodes of a cluster, and it is
+// the command line through which people and scripts use one.
+//
+// Exit codes, the same for every command:
+//
+//	0  done; for acquire: ACQUIRED
+//	1  failed: no leader found, outcome unknown, a fault of the disk or the network
+//	2  wrong usage: nothing was changed
+//	3  the semaphore answered otherwise: held by somebody else, not held, not found
+//
+// Results go to stdout, everything else to stderr; an error is one line that
+// starts with "semanode: ".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
+
+// run is the program. What it takes from the process around it are its arguments
+// and signals. args[0] is the name it was called by. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	root := newRootCmd(args[0], env)
+	root.SetArgs(args[1:])
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	began := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !began { // flags or arguments were refused
+		err = usagef("%w\nsee %s --help", err, cmd.CommandPath())
+	}
+	if exitCode(err) == exitFailed && ctx.Err() != nil && !errors.Is(err, errInterrupted) {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil && !errors.Is(err, errAnswered) {
+		fmt.Fprintln(stderr, "semanode: "+oneLine(err))
+	}
+	return exitCode(err)
+}
+
+// errInterrupted is the cause with which a command's context ends at the first
+// signal.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible returns a context that ends at the first SIGINT or SIGTERM, so
+// that the command winds down. The second ends the process on the spot. stop
+// undoes it and waits for the goroutine.
+func interruptible(parent context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if _, ok := <-signals; ok {
+			cancel(errInterrupted)
+		}
+		if _, ok := <-signals; ok {
+			os.Exit(exitFailed)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals) // nothing is sent from here on
+		close(signals)
+		<-ended
+		cancel(nil)
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/client"
+)
+
+const (
+	endpointsEnv    = "SEMANODE_ENDPOINTS"
+	defaultEndpoint = "127.0.0.1:7362"
+)
+
+// request is what the commands that ask a cluster have in common: whom to ask,
+// for how long, and how to print the answer.
+type request struct {
+	endpoints string
+	timeout   time.Duration
+	output    choice
+}
+
+// addRequest adds the flags of a request to a command.
+func addRequest(cmd *cobra.Command, env func(string) string) *request {
+	r := &request{output: choice{"text", []string{"text", "json"}}}
+	endpoints := env(endpointsEnv)
+	if endpoints == "" {
+		endpoints = defaultEndpoint
+	}
+	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints, "addresses of nodes, HOST:PORT separated by commas; one that lives is\nenough; "+endpointsEnv+" in the environment sets the default")
+	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "how long to try before giving up")
+	addChoice(cmd, &r.output, "output", "o", "how to print the answer")
+	return r
+}
+
+// connect returns a client of the cluster. It does not wait for a connection.
+func (r *request) connect() (*client.Client, error) {
+	if r.timeout <= 0 {
+		return nil, usagef("invalid rpc-timeout %q: want more than 0", r.timeout)
+	}
+	endpoints := strings.Split(r.endpoints, ",")
+	for i, e := range endpoints {
+		endpoints[i] = strings.TrimSpace(e)
+	}
+	return client.New(client.Config{Endpoints: endpoints})
+}
+
+// ask gives a client, and the time that there is, to what asks the cluster.
+func (r *request) ask(cmd *cobra.Command, ask func(ctx context.Context, c *client.Client) error) error {
+	c, err := r.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), r.timeout)
+	defer cancel()
+	return ask(ctx, c)
+}
+
+// print returns where the command's answer goes.
+func (r *request) print(cmd *cobra.Command) printer {
+	return printer{w: cmd.OutOrStdout(), json: r.output.value == "json"}
+}
+
+// refused turns the answers "not held" and "not found" into a refusal with a
+// text that says what to make of it, and prints it if that is to be JSON. Other
+// errors stay as they are.
+func (r *request) refused(cmd *cobra.Command, name string, err error, text string) error {
+	if !errors.Is(err, sema.ErrNotHeld) && !errors.Is(err, sema.ErrNotFound) {
+		return err
+	}
+	return errors.Join(r.print(cmd).refusal(name, text), &refusal{text: text, cause: err})
+}
+
+// defaultOwner tells people where a hold came from.
+func defaultOwner() string {
+	who := "unknown"
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s@%s:%d", who, host, os.Getpid())
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The groups of the help text.
+const (
+	useGroup = "use"
+	runGroup = "run"
+)
+
+// newRootCmd returns the whole tree of commands. name is what the program was
+// called by, env its environment.
+func newRootCmd(name string, env func(string) string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "semanode",
+		Short: "A lock service: named semaphores, kept by consensus",
+		Long: `Semanode keeps named semaphores on three or more nodes, by consensus. It runs the
+nodes, and it is the command line for using them.
+
+Start with "semanode demo", which shows a cluster at work and kills its leader,
+or with "semanode dev", which gives you a cluster to play with.
+
+Exit codes: 0 done (for acquire: ACQUIRED), 1 failed, 2 wrong usage, 3 the
+semaphore answered otherwise (held by somebody else, not held, not found).`,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+	}
+	root.AddGroup(
+		&cobra.Group{ID: useGroup, Title: "Use a cluster:"},
+		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
+	)
+	addTo(root, useGroup,
+		newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env))
+	addTo(root, runGroup, newServeCmd(), newDevCmd(name), newDemoCmd())
+	addTo(root, "", newVersionCmd())
+	return root
+}
+
+func addTo(root *cobra.Command, group string, cmds ...*cobra.Command) {
+	for _, cmd := range cmds {
+		cmd.GroupID = group
+		cmd.DisableFlagsInUseLine = true
+		cmd.Flags().SortFlags = false
+		root.AddCommand(cmd)
+	}
+}
+
+func newVersionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "semanode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// version is the module's, as the Go tool recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value string
+	among []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.among, "|") }
+
+func (c *choice) Set(value string) error {
+	if !slices.Contains(c.among, value) {
+		return fmt.Errorf("want %s", strings.Join(c.among, " or "))
+	}
+	c.value = value
+	return nil
+}
+
+// addChoice adds the flag to the command and its words to shell completion.
+func addChoice(cmd *cobra.Command, c *choice, name, short, usage string) {
+	cmd.Flags().VarP(c, name, short, usage)
+	// Fails only if there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(c.among, cobra.ShellCompDirectiveNoFileComp))
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/semanode/sema/cluster"
+)
+
+func newServeCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve --id ID --data-dir DIR --raft-addr HOST:PORT --grpc-addr HOST:PORT --peers LIST",
+		Short: "Run one node",
+		Long: `Serve runs one node of a cluster until it is told to stop.
+
+The first start founds the cluster: give every node the same --peers, a list of
+all founding nodes and their raft addresses, and start them in any order. What
+was founded is on disk from then on; later starts may leave --peers out.
+
+One line on stdout tells that the node is ready: it knows a leader, so clients are
+answered. The log goes to stderr.
+
+SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A second
+signal ends it on the spot, which costs the cluster an election and loses nothing.
+A node whose disk fails or stalls says so and exits with 1: restart it or replace
+the disk, the others go on meanwhile.`,
+		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
+    --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
+    --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
+		Args: cobra.NoArgs,
+	}
+	var cfg cluster.Config
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.ID, "id", "", "the node's id, for good: 1 to 64 of a-z A-Z 0-9 . _ -")
+	flags.StringVar(&cfg.DataDir, "data-dir", "", "where the node keeps its log, votes and snapshots")
+	flags.StringVar(&cfg.RaftAddr, "raft-addr", "", "HOST:PORT to listen on for other nodes")
+	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "HOST:PORT to listen on for clients")
+	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "HOST:PORT at which clients reach --grpc-addr, if that differs")
+	peers := flags.String("peers", "", "founding nodes, ID=HOST:PORT of their raft ports, separated by commas")
+	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "tells apart clusters that were founded with the same peers")
+	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
+		"how long the leader may be silent before another one is elected")
+	log := addLogging(cmd, "info")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if cfg.GRPCAddr == "" {
+			return usagef("no --grpc-addr: clients could not reach the node")
+		}
+		if cfg.Peers, err = cluster.ParsePeers(*peers); err != nil {
+			return err
+		}
+		cfg.Logger = log.logger(cmd.ErrOrStderr())
+		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// serve runs a node until ctx ends, which is no error, or until the node ends by
+// itself, which is.
+func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
+	node, err := cluster.Open(ctx, cfg)
+	if err != nil {
+		return unlessInterrupted(ctx, err)
+	}
+	defer node.Close() // idempotent
+	if err := node.WaitLeader(ctx); err == nil {
+		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
+	}
+	select {
+	case <-ctx.Done():
+		return node.Close()
+	case <-node.Done():
+		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())
+	}
+}
+
+// unlessInterrupted returns err, but nil if a signal made the command stop.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return nil
+	}
+	return err
+}
+
+// logging is the flags of the commands that run nodes.
+type logging struct{ level, format choice }
+
+func addLogging(cmd *cobra.Command, level string) *logging {
+	l := &logging{
+		level:  choice{level, []string{"trace", "debug", "info", "warn", "error", "off"}},
+		format: choice{"text", []string{"text", "json"}},
+	}
+	addChoice(cmd, &l.level, "log-level", "", "how much to log to stderr")
+	addChoice(cmd, &l.format, "log-format", "", "how to log")
+	return l
+}
+
+func (l *logging) logger(w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "semanode",
+		Level:      hclog.LevelFromString(l.level.value),
+		JSONFormat: l.format.value == "json",
+		Output:     w,
+		TimeFn:     func() time.Time { return time.Now().UTC() },
+	})
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// Everything that is wrong about a command line is said in one line, with exit
+// code 2, before anything is sent or made.
+func TestWrongUsage(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 513)
+	serve := []string{"serve", "--id", "n1", "--data-dir", t.TempDir() + "/never-made", "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"}
+	with := func(args ...string) []string { return append(serve[:len(serve):len(serve)], args...) }
+	for _, tc := range []struct {
+		name string
+		args []string
+		want []string // in the line
+	}{
+		{"unknown command", []string{"acquir", "a"}, []string{`unknown command "acquir"`, "Did you mean this? acquire", "see semanode --help"}},
+		{"unknown flag", []string{"acquire", "a", "--color"}, []string{"unknown flag: --color", "see semanode acquire --help"}},
+		{"unknown argument", []string{"status", "n1"}, []string{`"n1"`, "see semanode status --help"}},
+		{"unknown shell", []string{"completion", "bash", "csh"}, []string{`"csh"`}},
+		{"no name", []string{"get"}, []string{"accepts 1 arg(s), received 0"}},
+		{"two names", []string{"acquire", "a", "b"}, []string{"accepts 1 arg(s), received 2"}},
+		{"two prefixes", []string{"list", "a", "b"}, []string{"accepts at most 1 arg(s), received 2"}},
+		{"empty name", []string{"acquire", ""}, []string{`invalid name ""`, "1 to 512 bytes"}},
+		{"long name", []string{"get", long}, []string{"invalid name", "(513 bytes)", "1 to 512 bytes"}},
+		{"control character", []string{"touch", "a\nb", "--token", "1"}, []string{`invalid name "a\nb"`}},
+		{"long prefix", []string{"list", long}, []string{"invalid prefix"}},
+		{"empty owner", []string{"acquire", "a", "--owner", ""}, []string{`invalid owner ""`, "1 to 256 bytes"}},
+		{"short timeout", []string{"acquire", "a", "--timeout", "99ms"}, []string{`invalid timeout "99ms"`, "100ms to 168h"}},
+		{"long timeout", []string{"acquire", "a", "--timeout", "169h"}, []string{`invalid timeout "169h0m0s"`}},
+		{"all of these", []string{"acquire", "", "--owner", "", "--timeout", "0"}, []string{"invalid name", "; invalid owner", "; invalid timeout"}},
+		{"no duration", []string{"acquire", "a", "--timeout", "soon"}, []string{`"soon"`, "--timeout"}},
+		{"touch without token", []string{"touch", "a"}, []string{"--token"}},
+		{"release without token", []string{"release", "a"}, []string{"--token"}},
+		{"token 0", []string{"release", "a", "--force", "--token", "0"}, []string{"--token"}},
+		{"no number", []string{"touch", "a", "--token", "-1"}, []string{`"-1"`, "--token"}},
+		{"unknown output", []string{"get", "a", "-o", "xml"}, []string{`"xml"`, "want text or json"}},
+		{"no time", []string{"get", "a", "--rpc-timeout", "0s"}, []string{`invalid rpc-timeout "0s"`}},
+		{"no endpoints", []string{"get", "a", "--endpoints", ""}, []string{"Endpoints["}},
+		{"empty endpoint", []string{"get", "a", "--endpoints", "127.0.0.1:1,"}, []string{"Endpoints["}},
+		{"no port", []string{"get", "a", "--endpoints", "127.0.0.1"}, []string{"Endpoints[", "127.0.0.1"}},
+
+		{"serve without flags", []string{"serve"}, []string{"grpc-addr"}},
+		{"no id", []string{"serve", "--grpc-addr", "127.0.0.1:0"}, []string{`invalid id ""`, "; invalid raft-addr", "; invalid data-dir"}},
+		{"no port to listen on", with("--raft-addr", "localhost"), []string{`invalid raft-addr "localhost"`, "HOST:PORT"}},
+		{"empty peer", with("--peers", "n1=127.0.0.1:1,,n2=127.0.0.1:2"), []string{`invalid peers ""`, "ID=HOST:PORT"}},
+		{"repeated peer", with("--peers", "n1=127.0.0.1:1,n1=127.0.0.1:2"), []string{`invalid peers "n1"`, "each id once"}},
+		{"repeated address", with("--peers", "n1=127.0.0.1:1,n2=127.0.0.1:1"), []string{`invalid peers "127.0.0.1:1"`, "each address once"}},
+		{"not among the peers", with("--peers", "n2=127.0.0.1:1,n3=127.0.0.1:2"), []string{"invalid peers", `with this node, "n1", in it`}},
+		{"peer without id", with("--peers", "127.0.0.1:1"), []string{`invalid peers "127.0.0.1:1"`}},
+		{"no peers to found with", with(), []string{"peers"}},
+		{"short election", with("--peers", "n1=127.0.0.1:1", "--election-timeout", "1ms"), []string{`invalid election-timeout "1ms"`}},
+		{"unknown level", with("--log-level", "loud"), []string{`"loud"`, "want trace or debug or info"}},
+
+		{"no nodes", []string{"dev", "--nodes", "0"}, []string{"invalid nodes 0", "1 to 9"}},
+		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{"invalid nodes 10"}},
+		{"two nodes cannot lose one", []string{"demo", "--nodes", "2"}, []string{"invalid nodes 2", "3 to 9"}},
+		{"short demo", []string{"demo", "--duration", "1ms"}, []string{"invalid duration", "1s or more"}},
+		{"no workers", []string{"demo", "--workers", "0"}, []string{"invalid workers 0"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := semanode(t, tc.args...)
+			contains(t, r.fault(t, exitUsage), tc.want...)
+			if r.stdout != "" {
+				t.Errorf("printed %q", r.stdout)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	help := semanode(t, "--help").ok(t)
+	contains(t, help, "Use a cluster:", "acquire", "Run a cluster:", "demo", "Exit codes: 0 done")
+	for line := range strings.Lines(help) {
+		if len(line) > 81 {
+			t.Errorf("a line of more than 80: %q", line)
+		}
+	}
+	if alone := semanode(t).ok(t); alone != help {
+		t.Errorf("without arguments it prints %q, not its help", alone)
+	}
+	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "serve", "dev", "demo"} {
+		contains(t, semanode(t, cmd, "--help").ok(t), "Examples:\n  semanode "+cmd, "Flags:")
+	}
+	contains(t, semanode(t, "version").ok(t), "semanode ", " go1.")
+	contains(t, semanode(t, "completion", "bash").ok(t), "__start_semanode")
+	contains(t, semanode(t, "__complete", "get", "a", "-o", "").ok(t), "text\njson\n")
+}

@@ -1,0 +1,100 @@
+package sema
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors of the contract. They cross the wire whole: a client's error
+// matches the same value with errors.Is as the node's did.
+var (
+	// ErrInvalid: an argument is outside its limits; see [InvalidError].
+	ErrInvalid = errors.New("sema: invalid argument")
+	// ErrNotHeld: the hold is not, or no longer, the caller's.
+	ErrNotHeld = errors.New("sema: not held")
+	// ErrNotFound: nobody holds the semaphore.
+	ErrNotFound = errors.New("sema: not found")
+	// ErrLost is the cause with which a work's context is cancelled when its
+	// hold is gone, or can no longer be known to stand.
+	ErrLost = errors.New("sema: hold lost")
+	// ErrNotLeader: this node does not lead; nothing was changed; ask the
+	// leader. See [NotLeaderError].
+	ErrNotLeader = errors.New("sema: not the leader")
+	// ErrNoLeader: no leader was found before the context ended. Nothing was
+	// changed.
+	ErrNoLeader = errors.New("sema: no leader found")
+	// ErrOverloaded: the leader's queue is full. Nothing was changed. Try
+	// again later.
+	ErrOverloaded = errors.New("sema: overloaded, try again later")
+	// ErrOutcomeUnknown: the request was sent and its answer was lost. It may
+	// or may not have taken effect, and may still do so.
+	ErrOutcomeUnknown = errors.New("sema: outcome unknown")
+	// ErrAttemptFinished: a duplicate of an attempt that had its answer
+	// already. Nothing was changed by this duplicate.
+	ErrAttemptFinished = errors.New("sema: attempt already finished")
+	// ErrClosed: the client or node was closed. Nothing was changed.
+	ErrClosed = errors.New("sema: closed")
+)
+
+// InvalidError tells which argument was refused and why. It matches
+// [ErrInvalid].
+type InvalidError struct {
+	Field string // such as "name"
+	Value string // as given, shortened if it is long
+	Limit string // what would have been accepted
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("invalid %s %q: want %s", e.Field, e.Value, e.Limit)
+}
+
+// Is makes errors.Is(err, ErrInvalid) true.
+func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// Leader says where a cluster's leader is. Fields that are not known are empty.
+type Leader struct {
+	ID       string // node id
+	RaftAddr string // where nodes reach it
+	GRPCAddr string // where clients reach it
+}
+
+// NotLeaderError is the answer of a node that does not lead. It matches
+// [ErrNotLeader].
+type NotLeaderError struct {
+	// Leader is the leader as this node knows it, zero if it knows none.
+	Leader Leader
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.Leader.ID == "" {
+		return "not the leader, and no leader is known: try again shortly"
+	}
+	return fmt.Sprintf("not the leader: ask node %s (grpc %s)", e.Leader.ID, orUnknown(e.Leader.GRPCAddr))
+}
+
+// Is makes errors.Is(err, ErrNotLeader) true.
+func (e *NotLeaderError) Is(target error) bool { return target == ErrNotLeader }
+
+// OutcomeUnknownError is a request whose answer was lost. It matches
+// [ErrOutcomeUnknown] and whatever ended the wait, such as
+// context.DeadlineExceeded.
+type OutcomeUnknownError struct {
+	Cause error
+}
+
+func (e *OutcomeUnknownError) Error() string {
+	return fmt.Sprintf("outcome unknown, it may have taken effect: %v", e.Cause)
+}
+
+// Is makes errors.Is(err, ErrOutcomeUnknown) true.
+func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
+
+// Unwrap returns the cause.
+func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}

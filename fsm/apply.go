@@ -1,0 +1,237 @@
+package fsm
+
+import (
+	"strconv"
+
+	"github.com/semanode/sema"
+)
+
+// apply carries out one command at the clock as it stands.
+func (st *state) apply(c *Command) Result {
+	switch c.Kind {
+	case Acquire:
+		return st.acquire(c)
+	case Touch:
+		return st.touch(c)
+	case Release:
+		return st.release(c)
+	case Expire:
+		return st.expire(c)
+	case ForceRelease:
+		return st.forceRelease(c)
+	case Query:
+		return st.query(c)
+	}
+	panic("fsm: command of kind " + strconv.Itoa(int(c.Kind)) + " got past the decoder")
+}
+
+// acquire decides an attempt, once.
+func (st *state) acquire(c *Command) Result {
+	if err := sema.Validate(c.Name, c.Owner, c.Timeout); err != nil {
+		return Result{Err: err}
+	}
+	if c.Attempt.Client.IsZero() {
+		r, _ := st.decide(c)
+		return r
+	}
+	client := st.clients.heard(c.Attempt, st.epoch)
+	if err := admit(client, c.Attempt); err != nil {
+		return Result{Err: err}
+	}
+	if o, ok := client.outcome(c.Attempt.Seq); ok {
+		return st.repeat(c, o)
+	}
+	r, ended := st.decide(c)
+	client.record(outcome{seq: c.Attempt.Seq, status: r.Info.Status, token: r.granted(), ended: ended})
+	return r
+}
+
+// granted is the token that this answer grants, or zero.
+func (r Result) granted() uint64 {
+	if r.Info.Status != sema.Acquired {
+		return 0
+	}
+	return r.Info.Token
+}
+
+// admit refuses duplicates of finished attempts, and attempts that would make
+// the client's record grow beyond its bound.
+func admit(c *client, a sema.Attempt) error {
+	switch {
+	case a.Seq == 0:
+		return &sema.InvalidError{Field: "attempt.seq", Value: "0", Limit: "1 or more"}
+	case c.finished(a.Seq):
+		return sema.ErrAttemptFinished
+	case a.Seq-c.lowestOpen >= sema.MaxOpenAttempts:
+		return &sema.InvalidError{Field: "attempt.seq", Value: strconv.FormatUint(a.Seq, 10),
+			Limit: "less than 1024 above the lowest open one, " + strconv.FormatUint(c.lowestOpen, 10)}
+	}
+	return nil
+}
+
+// decide answers an acquire. If it ended an overdue hold, it returns that too.
+func (st *state) decide(c *Command) (Result, *hold) {
+	s, held := st.semaphores.get(c.Name)
+	if c.Token != 0 {
+		return st.decideOverdue(c, s)
+	}
+	switch {
+	case !held:
+		s = newSemaphore(c.Name, 1, st.epoch)
+		st.semaphores.set(c.Name, s)
+	case s.free():
+		s = st.writable(s)
+	default:
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+	}
+	h := st.grant(s, c)
+	return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}, nil
+}
+
+// decideOverdue answers an acquire whose leader saw an overdue hold. It grants
+// nothing: each of its three answers tells what became of that hold. s is nil if
+// nobody holds.
+func (st *state) decideOverdue(c *Command, s *semaphore) (Result, *hold) {
+	if s == nil {
+		return Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}, nil
+	}
+	i := s.find(c.Token)
+	switch {
+	case i < 0 && s.free():
+		return Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}, nil
+	case i < 0:
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+	case s.holders[i].deadline != c.Deadline || !s.holders[i].overdue(st.clock): // touched
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, &s.holders[i])}, nil
+	}
+	ended := st.end(s, i)
+	return Result{Info: st.info(sema.ForcedReleased, s.name, &ended), Ended: ended.token}, &ended
+}
+
+// repeat answers a duplicate of an attempt that was decided: as before, as far
+// as that is still true, and with no further effect.
+func (st *state) repeat(c *Command, o outcome) Result {
+	s, held := st.semaphores.get(c.Name)
+	switch {
+	case o.status == sema.Acquired:
+		if held {
+			if i := s.find(o.token); i >= 0 {
+				h := &s.holders[i]
+				return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}
+			}
+		}
+		return Result{Err: sema.ErrAttemptFinished} // granted, and ended since
+	case o.status == sema.ForcedReleased:
+		return Result{Info: st.info(sema.ForcedReleased, c.Name, o.ended)}
+	case o.status == sema.OwnedBySomeoneElse && held:
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}
+	}
+	return Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}
+}
+
+// touch moves a deadline, never to an earlier moment. It saves an overdue hold.
+func (st *state) touch(c *Command) Result {
+	st.hear(c)
+	s, held := st.semaphores.get(c.Name)
+	if !held {
+		return Result{Err: sema.ErrNotHeld}
+	}
+	i := s.find(c.Token)
+	if i < 0 {
+		return Result{Err: sema.ErrNotHeld}
+	}
+	h := &st.writable(s).holders[i]
+	h.deadline = max(h.deadline, st.clock.Add(h.timeout))
+	h.updated = st.wall(st.clock)
+	return Result{Info: st.info(sema.Acquired, c.Name, h), Deadline: h.deadline}
+}
+
+// release frees a hold by its token or by its attempt.
+func (st *state) release(c *Command) Result {
+	if c.Token == 0 && c.Attempt.Seq != 0 {
+		return st.releaseAttempt(c)
+	}
+	st.hear(c)
+	s, held := st.semaphores.get(c.Name)
+	if !held {
+		return Result{}
+	}
+	i := s.find(c.Token)
+	if i < 0 {
+		return Result{Err: sema.ErrNotHeld}
+	}
+	return st.ended(s, i)
+}
+
+// releaseAttempt undoes an attempt whose answer was lost: it frees what the
+// attempt was granted and, if the attempt has not come yet, decides that it
+// will be granted nothing.
+func (st *state) releaseAttempt(c *Command) Result {
+	if c.Attempt.Client.IsZero() {
+		return Result{Err: &sema.InvalidError{Field: "attempt.client", Value: "", Limit: "16 bytes, not all zero"}}
+	}
+	client := st.clients.heard(c.Attempt, st.epoch)
+	if !client.finished(c.Attempt.Seq) {
+		if err := admit(client, c.Attempt); err != nil {
+			return Result{Err: err}
+		}
+		if _, decided := client.outcome(c.Attempt.Seq); !decided {
+			client.record(outcome{seq: c.Attempt.Seq, status: sema.ReleasedInTheMeanTime})
+		}
+	}
+	if s, held := st.semaphores.get(c.Name); held {
+		if i := s.findAttempt(c.Attempt); i >= 0 {
+			return st.ended(s, i)
+		}
+	}
+	return Result{}
+}
+
+// expire ends a hold that nobody asks for. That it is not as the leader saw it
+// is no error: it was touched or released in between.
+func (st *state) expire(c *Command) Result {
+	if s, held := st.semaphores.get(c.Name); held {
+		i := s.find(c.Token)
+		if i >= 0 && s.holders[i].deadline == c.Deadline && s.holders[i].overdue(st.clock) {
+			return st.ended(s, i)
+		}
+	}
+	return Result{}
+}
+
+// forceRelease ends exactly the hold with this token: a duplicate finds it gone
+// and cannot hit a later one.
+func (st *state) forceRelease(c *Command) Result {
+	s, held := st.semaphores.get(c.Name)
+	if !held {
+		return Result{Err: sema.ErrNotFound}
+	}
+	i := s.find(c.Token)
+	if i < 0 {
+		return Result{Err: sema.ErrNotHeld}
+	}
+	return st.ended(s, i)
+}
+
+// ended ends hold i and describes it.
+func (st *state) ended(s *semaphore, i int) Result {
+	h := st.end(s, i)
+	return Result{Info: st.info(sema.ForcedReleased, s.name, &h), Ended: h.token}
+}
+
+// query tells who holds.
+func (st *state) query(c *Command) Result {
+	s, held := st.semaphores.get(c.Name)
+	if !held {
+		return Result{Err: sema.ErrNotFound}
+	}
+	h := s.soonest()
+	return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, h), Deadline: h.deadline}
+}
+
+// hear notes that a client is alive and which answers it has.
+func (st *state) hear(c *Command) {
+	if !c.Attempt.Client.IsZero() {
+		st.clients.heard(c.Attempt, st.epoch)
+	}
+}

@@ -1,0 +1,118 @@
+package fsm
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+
+	"github.com/semanode/sema"
+)
+
+// client is what the machine remembers of one client: how its attempts were
+// decided whose answers it may still be waiting for.
+type client struct {
+	lowestOpen uint64
+	// outcomes of attempts >= lowestOpen, in ascending order of seq. Entries are
+	// never changed in place, only cut off in front and added behind or, out of
+	// order, into a new slice: a snapshot may share the slice.
+	outcomes []outcome
+	// epoch in which this value was made, as that of a semaphore.
+	epoch uint64
+}
+
+// outcome is how an attempt was decided.
+type outcome struct {
+	seq    uint64
+	status sema.Status
+	token  uint64 // granted, if status is Acquired
+	ended  *hold  // the hold that was ended, if status is ForcedReleased
+}
+
+// finished reports whether the client has said that it has this answer.
+func (c *client) finished(seq uint64) bool { return seq < c.lowestOpen }
+
+// outcome returns how the attempt was decided, if it was.
+func (c *client) outcome(seq uint64) (outcome, bool) {
+	i := sort.Search(len(c.outcomes), func(i int) bool { return c.outcomes[i].seq >= seq })
+	if i < len(c.outcomes) && c.outcomes[i].seq == seq {
+		return c.outcomes[i], true
+	}
+	return outcome{}, false
+}
+
+// close forgets the outcomes that the client has.
+func (c *client) close(lowestOpen uint64) {
+	if lowestOpen <= c.lowestOpen {
+		return
+	}
+	c.lowestOpen = lowestOpen
+	i := 0
+	for i < len(c.outcomes) && c.outcomes[i].seq < lowestOpen {
+		i++
+	}
+	c.outcomes = c.outcomes[i:]
+	if len(c.outcomes) == 0 {
+		c.outcomes = nil
+	}
+}
+
+// record remembers an outcome that is not there yet.
+func (c *client) record(o outcome) {
+	if n := len(c.outcomes); n == 0 || c.outcomes[n-1].seq < o.seq {
+		c.outcomes = append(c.outcomes, o)
+		return
+	}
+	i := sort.Search(len(c.outcomes), func(i int) bool { return c.outcomes[i].seq >= o.seq })
+	c.outcomes = slices.Concat(c.outcomes[:i], []outcome{o}, c.outcomes[i:])
+}
+
+// clients are kept in two generations. Who is heard of is, or moves, in the
+// young one; each time the clock reaches turnAt, the old one is forgotten and the
+// young one becomes old. That forgets the silent without a list in the order of
+// who spoke last.
+type clients struct {
+	young, old generation
+	turnAt     Time // a multiple of ClientRetention
+}
+
+type generation = table[sema.ClientID, *client]
+
+func newClients() clients {
+	return clients{young: newGeneration(), old: newGeneration(), turnAt: Time(ClientRetention)}
+}
+
+func newGeneration() generation {
+	return newTable[sema.ClientID, *client](func(a, b sema.ClientID) bool { return bytes.Compare(a[:], b[:]) < 0 })
+}
+
+// turn forgets the silent.
+func (cs *clients) turn(now Time) {
+	if now < cs.turnAt {
+		return
+	}
+	cs.old, cs.young = cs.young, newGeneration()
+	if now >= cs.turnAt.Add(ClientRetention) { // two turns at once
+		cs.old = newGeneration()
+	}
+	cs.turnAt = (now - now%Time(ClientRetention)).Add(ClientRetention)
+}
+
+// heard returns the record of the client for writing, made if need be, with the
+// answers forgotten that it has. There must be an id.
+func (cs *clients) heard(a sema.Attempt, epoch uint64) *client {
+	c, young := cs.young.get(a.Client)
+	if !young {
+		var old bool
+		if c, old = cs.old.get(a.Client); old {
+			cs.old.delete(a.Client)
+		} else {
+			c = new(client)
+		}
+	}
+	if !young || c.epoch != epoch {
+		c = &client{lowestOpen: c.lowestOpen, outcomes: c.outcomes, epoch: epoch}
+		cs.young.set(a.Client, c)
+	}
+	c.close(a.LowestOpen)
+	return c
+}

@@ -1,0 +1,84 @@
+package fsm
+
+import (
+	"time"
+
+	"github.com/semanode/sema"
+)
+
+// Limits of a log entry.
+const (
+	MaxCommands   = 1024    // commands in one batch
+	MaxBatchBytes = 1 << 20 // encoded bytes of one batch; MaxCommands of the largest commands fit
+)
+
+// ClientRetention is how long, in cluster time, a silent client is remembered
+// at the least; at the most it is twice that.
+const ClientRetention = time.Hour
+
+// Time is cluster time: nanoseconds since the cluster was founded during which
+// it had a leader.
+type Time int64
+
+// Add returns t+d, and the end of time instead of an overflow.
+func (t Time) Add(d time.Duration) Time {
+	if sum := t + Time(d); sum >= t || d < 0 {
+		return sum
+	}
+	return Time(1<<63 - 1)
+}
+
+// Stamp is what the leader writes on a batch.
+type Stamp struct {
+	Term  uint64 // the leader's Raft term
+	Clock Time   // cluster time
+	Wall  int64  // wall-clock time, Unix nanoseconds; for people
+}
+
+// Batch is the content of one log entry. A batch without commands moves the
+// clock and is a barrier.
+type Batch struct {
+	Stamp
+	Commands []Command
+}
+
+// Kind says what a command does. Numbers are on disk: append only.
+type Kind uint8
+
+// The kinds of commands.
+const (
+	Acquire      Kind = 1 // take the semaphore, or end the overdue hold that the leader saw
+	Touch        Kind = 2 // move the deadline of the hold with this token
+	Release      Kind = 3 // free the hold with this token, or the one of this attempt
+	Expire       Kind = 4 // end the hold with this token if it is overdue since this deadline
+	ForceRelease Kind = 5 // end the hold with this token, whoever asks
+	Query        Kind = 6 // tell who holds
+)
+
+func (k Kind) known() bool { return k >= Acquire && k <= Query }
+
+// Command is one thing to do. Which fields matter depends on its kind.
+type Command struct {
+	Kind    Kind
+	Name    string
+	Owner   string        // Acquire
+	Timeout time.Duration // Acquire
+	// Token names a hold. For Acquire, together with Deadline: the overdue hold
+	// that the leader saw, or zero for none.
+	Token    uint64
+	Deadline Time         // Acquire, Expire
+	Attempt  sema.Attempt // Acquire, Touch, Release
+}
+
+// Result is the answer to one command.
+type Result struct {
+	// Info answers Acquire, Touch and Query, and describes the hold that
+	// ForceRelease, Expire or Release ended.
+	Info sema.Info
+	// Err is nil or one of the errors of package sema.
+	Err error
+	// Deadline of the hold that was granted or touched.
+	Deadline Time
+	// Ended is the token of the hold that this command ended, or zero.
+	Ended uint64
+}

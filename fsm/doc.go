@@ -1,0 +1,42 @@
+// Package fsm is Sema's replicated state machine: what every node computes from
+// the same log, entry by entry, with the same result.
+//
+// # Determinism
+//
+// [Machine.Apply] reads no clock, draws no random numbers, does no I/O and never
+// lets the order of a map show. The same entries from the same snapshot give the
+// same state, the same answers and the same snapshot bytes on every node.
+//
+// # Time
+//
+// The machine's clock is cluster time: nanoseconds that the leader counts and
+// stamps on every batch. clock = max(clock, stamp), and only if the batch was
+// stamped in the Raft term in which its entry was appended: the stamp of a leader
+// that was deposed and elected again in between is not time that passed under
+// one leader. A hold is overdue when deadline <= clock, here and everywhere.
+// Wall-clock time travels beside it for people and decides nothing.
+//
+// # Attempts
+//
+// An attempt is decided once. Its outcome is remembered until its client says,
+// with Attempt.LowestOpen, that it has the answer; a duplicate that comes later
+// is refused. What is remembered of one client is bounded by
+// sema.MaxOpenAttempts, and a client that is silent for [ClientRetention] to twice
+// that, in cluster time, is forgotten. The idea is that of sessions in Ongaro's
+// Raft dissertation (2014), section 6.3.
+//
+// # Errors
+//
+// A command that cannot be had (not held, not found, invalid) is an answer. An
+// entry that cannot be decoded, or a command of a kind that this version does
+// not know, is not: skipping it on one node would let replicas drift apart. The
+// machine then stops for good, applies nothing more, and says so with
+// [Machine.Failed]; the node must end.
+//
+// # Concurrency and cost
+//
+// Apply, Snapshot and Restore are called by raft, one at a time. The reading
+// methods may be called from any goroutine. With n semaphores held, a command
+// costs O(log n); a snapshot stops Apply for O(clients) and is then written
+// beside it, copy on write; a page of a list costs O(log n + page).
+package fsm

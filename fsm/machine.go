@@ -1,0 +1,100 @@
+package fsm
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// Machine is the state machine of one node. It implements [raft.FSM].
+type Machine struct {
+	mu    sync.RWMutex // guards state: written by raft's one goroutine, read by any
+	state *state
+
+	scratch []Command // Apply's own, used again for each entry
+
+	failOnce sync.Once
+	failed   chan struct{}
+	err      error // set before failed is closed
+}
+
+var _ raft.FSM = (*Machine)(nil)
+
+// New returns an empty machine.
+func New() *Machine {
+	return &Machine{state: newState(), failed: make(chan struct{})}
+}
+
+// Apply carries out one log entry and returns a []Result, one for each command
+// in order. Once the machine has failed it changes nothing and returns the
+// error. It does not keep the entry's bytes.
+func (m *Machine) Apply(entry *raft.Log) any {
+	if err := m.Err(); err != nil {
+		return err
+	}
+	batch, err := decodeBatch(entry.Data, m.scratch)
+	if err != nil {
+		return m.fail(fmt.Errorf("log entry %d (term %d) cannot be applied: %w; "+
+			"upgrade this node, or remove its data directory and let it catch up from the others", entry.Index, entry.Term, err))
+	}
+	m.scratch = batch.Commands
+	results := make([]Result, len(batch.Commands))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if batch.Term == entry.Term {
+		m.state.advance(batch.Stamp)
+	}
+	for i := range batch.Commands {
+		results[i] = m.state.apply(&batch.Commands[i])
+	}
+	return results
+}
+
+// Snapshot captures the state. It holds up Apply for O(clients); what it
+// captured is written beside later Applies.
+func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
+	if err := m.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.capture(), nil
+}
+
+// Restore reads a snapshot and then takes its state. A snapshot that is damaged
+// or of another version is refused and changes nothing. It closes snapshot.
+func (m *Machine) Restore(snapshot io.ReadCloser) error {
+	defer snapshot.Close()
+	restored, err := readSnapshot(snapshot)
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state = restored
+	return nil
+}
+
+// Failed is closed when the machine has met an entry that it cannot apply. The
+// node must then end; Err tells why.
+func (m *Machine) Failed() <-chan struct{} { return m.failed }
+
+// Err returns why the machine failed, or nil.
+func (m *Machine) Err() error {
+	select {
+	case <-m.failed:
+		return m.err
+	default:
+		return nil
+	}
+}
+
+func (m *Machine) fail(err error) error {
+	m.failOnce.Do(func() {
+		m.err = err
+		close(m.failed)
+	})
+	return m.err
+}

@@ -1,0 +1,354 @@
+package fsm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/semanode/sema"
+)
+
+// CheckSnapshot reads a whole snapshot and returns the error that
+// [Machine.Restore] would. It keeps nothing.
+func CheckSnapshot(r io.Reader) error {
+	_, err := readSnapshot(r)
+	return err
+}
+
+// readSnapshot decodes a snapshot into a new state. It allocates in proportion
+// to what it has read, not to what a length claims, and checks what every state
+// that was written by this package keeps: order, tokens, permits and counts.
+func readSnapshot(from io.Reader) (*state, error) {
+	r := &recordReader{from: bufio.NewReaderSize(from, 256<<10)}
+	if err := r.header(); err != nil {
+		return nil, err
+	}
+	d := &snapshotDecoder{state: newState(), tokens: map[uint64]bool{}}
+	for !d.done {
+		length, sum := r.length, r.sum
+		num, body, err := r.record()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.record(num, body, length, sum); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := r.from.ReadByte(); err != io.EOF {
+		return nil, malformed("bytes after the trailer")
+	}
+	return d.state, nil
+}
+
+// snapshotDecoder builds a state from records in their order.
+type snapshotDecoder struct {
+	state      *state
+	seen       protowire.Number // number of the record before
+	semaphores uint64           // counts from the state record
+	clients    uint64
+	last       string          // name of the semaphore before
+	tokens     map[uint64]bool // of holds that stand
+	before     clientRow       // the client before
+	done       bool
+}
+
+func (d *snapshotDecoder) record(num protowire.Number, body []byte, length uint64, sum uint32) error {
+	if num < d.seen || d.seen == 0 && num != stateRecord || num == stateRecord && d.seen != 0 {
+		return malformed("snapshot record %d after %d", num, d.seen)
+	}
+	d.seen = num
+	switch num {
+	case stateRecord:
+		return d.stateRecord(body)
+	case semaphoreRecord:
+		return d.semaphore(body)
+	case clientRecord:
+		return d.client(body)
+	case trailerRecord:
+		return d.trailer(body, length, sum)
+	}
+	return malformed("snapshot record %d, which this build does not know", num)
+}
+
+func (d *snapshotDecoder) stateRecord(body []byte) error {
+	st := d.state
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.time(&st.clock)
+		case 2:
+			f.once(protowire.VarintType)
+			st.wallOffset = protowire.DecodeZigZag(f.bits)
+		case 3:
+			f.uint(&st.lastToken)
+		case 4:
+			f.time(&st.clients.turnAt)
+		case 5:
+			f.uint(&d.semaphores)
+		case 6:
+			f.uint(&d.clients)
+		default:
+			f.unknown("state")
+		}
+	}
+	return f.err
+}
+
+func (d *snapshotDecoder) semaphore(body []byte) error {
+	s := newSemaphore("", 0, d.state.epoch)
+	var permits uint64
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.text(&s.name, sema.MaxNameBytes)
+		case 2:
+			f.uint(&permits)
+		case 3:
+			if f.again { // one permit, one holder
+				f.fail("more holders than permits")
+				break
+			}
+			s.holders = append(s.holders, hold{})
+			f.message(s.holders[0].decode)
+		default:
+			f.unknown("semaphore")
+		}
+	}
+	if f.err != nil {
+		return f.err
+	}
+	if s.name <= d.last {
+		return malformed("semaphore %q after %q", s.name, d.last)
+	}
+	if permits != 1 || len(s.holders) != 1 {
+		return malformed("semaphore %q with %d permits and %d holders", s.name, permits, len(s.holders))
+	}
+	s.permits = uint32(permits)
+	for _, h := range s.holders {
+		if h.token == 0 || h.token > d.state.lastToken || d.tokens[h.token] {
+			return malformed("semaphore %q with token %d, last token %d", s.name, h.token, d.state.lastToken)
+		}
+		d.tokens[h.token] = true
+	}
+	d.last = s.name
+	d.state.semaphores.set(s.name, s)
+	return nil
+}
+
+func (h *hold) decode(body []byte) error {
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.uint(&h.token)
+		case 2:
+			f.text(&h.owner, sema.MaxOwnerBytes)
+		case 3:
+			f.int((*int64)(&h.timeout))
+		case 4:
+			f.time(&h.deadline)
+		case 5:
+			f.int(&h.created)
+		case 6:
+			f.int(&h.updated)
+		case 7:
+			f.client(&h.client)
+		case 8:
+			f.uint(&h.seq)
+		default:
+			f.unknown("hold")
+		}
+	}
+	return f.err
+}
+
+// clientRow is a client as it stands in a snapshot.
+type clientRow struct {
+	id         sema.ClientID
+	generation uint64 // 0 young, 1 old
+	*client
+}
+
+func (d *snapshotDecoder) client(body []byte) error {
+	row := clientRow{client: &client{epoch: d.state.epoch}}
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.client(&row.id)
+		case 2:
+			f.uint(&row.generation)
+		case 3:
+			f.uint(&row.lowestOpen)
+		case 4:
+			if len(row.outcomes) == sema.MaxOpenAttempts {
+				f.fail("more than %d outcomes", sema.MaxOpenAttempts)
+				break
+			}
+			row.outcomes = append(row.outcomes, outcome{})
+			f.message(row.outcomes[len(row.outcomes)-1].decode)
+		default:
+			f.unknown("client")
+		}
+	}
+	if f.err != nil {
+		return f.err
+	}
+	if err := row.check(d.before); err != nil {
+		return err
+	}
+	d.before = row
+	clients := &d.state.clients
+	if row.generation == 0 {
+		clients.young.set(row.id, row.client)
+		return nil
+	}
+	if _, both := clients.young.get(row.id); both {
+		return malformed("client %x in both generations", row.id)
+	}
+	clients.old.set(row.id, row.client)
+	return nil
+}
+
+// check holds a row to the order of rows, after the one before, and of outcomes.
+func (r *clientRow) check(before clientRow) error {
+	ordered := before.generation < r.generation ||
+		before.generation == r.generation && bytes.Compare(before.id[:], r.id[:]) < 0
+	if !ordered || r.id.IsZero() || r.generation > 1 {
+		return malformed("client %x of generation %d after %x", r.id, r.generation, before.id)
+	}
+	for i, o := range r.outcomes {
+		if !o.status.Valid() || o.seq < r.lowestOpen || o.seq-r.lowestOpen >= sema.MaxOpenAttempts || i > 0 && o.seq <= r.outcomes[i-1].seq {
+			return malformed("client %x with outcome %v of attempt %d, lowest open %d", r.id, o.status, o.seq, r.lowestOpen)
+		}
+		if (o.status == sema.ForcedReleased) != (o.ended != nil) {
+			return malformed("client %x with outcome %v and the wrong hold", r.id, o.status)
+		}
+	}
+	return nil
+}
+
+func (o *outcome) decode(body []byte) error {
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.uint(&o.seq)
+		case 2:
+			f.uint8((*uint8)(&o.status))
+		case 3:
+			f.uint(&o.token)
+		case 4:
+			if f.again {
+				f.fail("field 4 twice")
+				break
+			}
+			o.ended = new(hold)
+			f.message(o.ended.decode)
+		default:
+			f.unknown("outcome")
+		}
+	}
+	return f.err
+}
+
+func (d *snapshotDecoder) trailer(body []byte, length uint64, sum uint32) error {
+	if want := appendTrailer(nil, length, sum); !bytes.Equal(body, want) {
+		return malformed("%d bytes with checksum %08x, but the trailer is %x, not %x", length, sum, body, want)
+	}
+	semaphores, clients := d.state.semaphores.len(), d.state.clients.young.len()+d.state.clients.old.len()
+	if uint64(semaphores) != d.semaphores || uint64(clients) != d.clients {
+		return malformed("%d semaphores and %d clients, written were %d and %d", semaphores, clients, d.semaphores, d.clients)
+	}
+	d.done = true
+	return nil
+}
+
+// recordReader reads records and keeps count of what it read.
+type recordReader struct {
+	from   *bufio.Reader
+	buf    bytes.Buffer
+	length uint64
+	sum    uint32
+}
+
+func (r *recordReader) header() error {
+	var b [len(snapshotMagic) + 4]byte
+	if _, err := io.ReadFull(r.from, b[:]); err != nil {
+		return truncated(err)
+	}
+	r.count(b[:])
+	if string(b[:len(snapshotMagic)]) != snapshotMagic {
+		return malformed("it does not start with %q", snapshotMagic)
+	}
+	if v := binary.BigEndian.Uint32(b[len(snapshotMagic):]); v != snapshotVersion {
+		return malformed("format version %d, this build knows %d", v, snapshotVersion)
+	}
+	return nil
+}
+
+// record returns the next record. body is good until the next call.
+func (r *recordReader) record() (num protowire.Number, body []byte, err error) {
+	tag, err := r.varint()
+	if err != nil {
+		return 0, nil, err
+	}
+	num, typ := protowire.DecodeTag(tag)
+	if typ != protowire.BytesType {
+		return 0, nil, malformed("snapshot record with tag %d", tag)
+	}
+	size, err := r.varint()
+	if err != nil {
+		return 0, nil, err
+	}
+	if size > maxRecordBytes {
+		return 0, nil, malformed("snapshot record of %d bytes, at most %d", size, maxRecordBytes)
+	}
+	r.buf.Reset()
+	if _, err := io.CopyN(&r.buf, r.from, int64(size)); err != nil {
+		return 0, nil, truncated(err)
+	}
+	r.count(r.buf.Bytes())
+	return num, r.buf.Bytes(), nil
+}
+
+// varint reads a tag or a length, one byte at a time.
+func (r *recordReader) varint() (uint64, error) {
+	var raw [binary.MaxVarintLen64]byte
+	for i := range raw {
+		b, err := r.from.ReadByte()
+		if err != nil {
+			return 0, truncated(err)
+		}
+		raw[i] = b
+		if b < 0x80 {
+			r.count(raw[:i+1])
+			v, n := protowire.ConsumeVarint(raw[:i+1])
+			if n != protowire.SizeVarint(v) {
+				return 0, malformed("tag or length is no varint, or padded")
+			}
+			return v, nil
+		}
+	}
+	return 0, malformed("length of more than %d bytes", len(raw))
+}
+
+func (r *recordReader) count(b []byte) {
+	r.length += uint64(len(b))
+	r.sum = crc32.Update(r.sum, castagnoli, b)
+}
+
+// truncated tells a file that ends too early from a disk that cannot be read.
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return malformed("it ends too early")
+	}
+	return err
+}

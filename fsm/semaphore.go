@@ -1,0 +1,82 @@
+package fsm
+
+import (
+	"time"
+
+	"github.com/semanode/sema"
+)
+
+// semaphore is a name that somebody holds. One that nobody holds is not kept.
+type semaphore struct {
+	name    string
+	permits uint32
+	holders []hold // in the order of their grants, at most permits
+	// epoch in which this value was made. A value from before the last snapshot
+	// is shared with that snapshot and is copied before it is written to.
+	epoch uint64
+}
+
+// hold is one owner's permit under one token.
+type hold struct {
+	token    uint64
+	owner    string
+	timeout  time.Duration
+	deadline Time
+	created  int64 // wall clock
+	updated  int64 // wall clock
+	client   sema.ClientID
+	seq      uint64
+}
+
+func (h *hold) overdue(now Time) bool { return h.deadline <= now }
+
+// newSemaphore has room for one holder in the same allocation, which is all
+// that a mutex needs.
+func newSemaphore(name string, permits uint32, epoch uint64) *semaphore {
+	s := &struct {
+		semaphore
+		first [1]hold
+	}{semaphore: semaphore{name: name, permits: permits, epoch: epoch}}
+	s.holders = s.first[:0]
+	return &s.semaphore
+}
+
+func (s *semaphore) clone(epoch uint64) *semaphore {
+	c := newSemaphore(s.name, s.permits, epoch)
+	c.holders = append(c.holders, s.holders...)
+	return c
+}
+
+func (s *semaphore) free() bool { return len(s.holders) < int(s.permits) }
+
+// find returns the index of the hold with this token, or -1.
+func (s *semaphore) find(token uint64) int {
+	for i := range s.holders {
+		if s.holders[i].token == token {
+			return i
+		}
+	}
+	return -1
+}
+
+// findAttempt returns the index of the hold that this attempt was granted, or -1.
+func (s *semaphore) findAttempt(a sema.Attempt) int {
+	for i := range s.holders {
+		if s.holders[i].client == a.Client && s.holders[i].seq == a.Seq {
+			return i
+		}
+	}
+	return -1
+}
+
+// soonest is the holder whose deadline comes first: the one that stands in the
+// way of an acquire. There must be one.
+func (s *semaphore) soonest() *hold {
+	first := &s.holders[0]
+	for i := range s.holders[1:] {
+		if h := &s.holders[i+1]; h.deadline < first.deadline {
+			first = h
+		}
+	}
+	return first
+}

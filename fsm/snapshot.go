@@ -1,0 +1,164 @@
+package fsm
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/semanode/sema"
+)
+
+// The layout of a snapshot: eight bytes magic, four bytes format version (big
+// endian), then a sema.log.v1.Snapshot, see proto/sema/log/v1/log.proto, whose
+// records are written and read one at a time. The last record is the trailer
+// with the length and the CRC-32C of everything before it.
+const (
+	snapshotMagic   = "SEMASNAP"
+	snapshotVersion = 1
+	// maxRecordBytes bounds one record. The largest is a client with
+	// sema.MaxOpenAttempts outcomes that each ended a hold of the longest owner.
+	maxRecordBytes = 1 << 20
+
+	stateRecord, semaphoreRecord, clientRecord, trailerRecord = 1, 2, 3, 15
+)
+
+// capture is a state as it was at one entry, to be written while later entries
+// are applied. It shares the semaphores and the clients, copy on write.
+type capture struct {
+	clock      Time
+	wallOffset int64
+	lastToken  uint64
+	turnAt     Time
+	semaphores rows[string, *semaphore]
+	clients    [2]rows[sema.ClientID, *client] // young, old
+}
+
+var _ raft.FSMSnapshot = (*capture)(nil)
+
+func (st *state) capture() *capture {
+	st.epoch++
+	return &capture{
+		clock:      st.clock,
+		wallOffset: st.wallOffset,
+		lastToken:  st.lastToken,
+		turnAt:     st.clients.turnAt,
+		semaphores: st.semaphores.capture(),
+		clients:    [2]rows[sema.ClientID, *client]{st.clients.young.capture(), st.clients.old.capture()},
+	}
+}
+
+// Persist writes the snapshot. It closes the sink, or cancels it on an error.
+func (c *capture) Persist(sink raft.SnapshotSink) error {
+	if err := c.write(sink); err != nil {
+		_ = sink.Cancel() // the first error is the one that tells
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release implements [raft.FSMSnapshot]; the garbage collector does the work.
+func (c *capture) Release() {}
+
+func (c *capture) write(to io.Writer) error {
+	w := &recordWriter{to: bufio.NewWriterSize(to, 256<<10)}
+	header := binary.BigEndian.AppendUint32([]byte(snapshotMagic), snapshotVersion)
+	w.raw(header)
+	w.record(stateRecord, func(b []byte) []byte {
+		b = appendUint(b, 1, uint64(c.clock))
+		b = appendUint(b, 2, protowire.EncodeZigZag(c.wallOffset))
+		b = appendUint(b, 3, c.lastToken)
+		b = appendUint(b, 4, uint64(c.turnAt))
+		b = appendUint(b, 5, uint64(c.semaphores.Len()))
+		return appendUint(b, 6, uint64(c.clients[0].Len()+c.clients[1].Len()))
+	})
+	c.semaphores.Scan(func(r row[string, *semaphore]) bool {
+		w.record(semaphoreRecord, r.value.append)
+		return w.err == nil
+	})
+	for number, generation := range c.clients {
+		generation.Scan(func(r row[sema.ClientID, *client]) bool {
+			w.record(clientRecord, func(b []byte) []byte { return r.value.append(b, r.key, uint64(number)) })
+			return w.err == nil
+		})
+	}
+	length, sum := w.length, w.sum
+	w.record(trailerRecord, func(b []byte) []byte { return appendTrailer(b, length, sum) })
+	if w.err != nil {
+		return w.err
+	}
+	return w.to.Flush()
+}
+
+func (s *semaphore) append(b []byte) []byte {
+	b = appendText(b, 1, s.name)
+	b = appendUint(b, 2, uint64(s.permits))
+	for i := range s.holders {
+		b = appendMessage(b, 3, s.holders[i].append)
+	}
+	return b
+}
+
+func (h *hold) append(b []byte) []byte {
+	b = appendUint(b, 1, h.token)
+	b = appendText(b, 2, h.owner)
+	b = appendUint(b, 3, uint64(h.timeout))
+	b = appendUint(b, 4, uint64(h.deadline))
+	b = appendUint(b, 5, uint64(h.created))
+	b = appendUint(b, 6, uint64(h.updated))
+	b = appendClient(b, 7, h.client)
+	return appendUint(b, 8, h.seq)
+}
+
+func (c *client) append(b []byte, id sema.ClientID, generation uint64) []byte {
+	b = appendClient(b, 1, id)
+	b = appendUint(b, 2, generation)
+	b = appendUint(b, 3, c.lowestOpen)
+	for i := range c.outcomes {
+		b = appendMessage(b, 4, c.outcomes[i].append)
+	}
+	return b
+}
+
+func (o *outcome) append(b []byte) []byte {
+	b = appendUint(b, 1, o.seq)
+	b = appendUint(b, 2, uint64(o.status))
+	b = appendUint(b, 3, o.token)
+	if o.ended != nil {
+		b = appendMessage(b, 4, o.ended.append)
+	}
+	return b
+}
+
+func appendTrailer(b []byte, length uint64, sum uint32) []byte {
+	b = protowire.AppendFixed64(protowire.AppendTag(b, 1, protowire.Fixed64Type), length)
+	return protowire.AppendFixed32(protowire.AppendTag(b, 2, protowire.Fixed32Type), sum)
+}
+
+// recordWriter writes records and keeps count of what it wrote. After an error
+// it writes nothing more.
+type recordWriter struct {
+	to     *bufio.Writer
+	buf    []byte
+	length uint64
+	sum    uint32
+	err    error
+}
+
+func (w *recordWriter) record(num protowire.Number, body func([]byte) []byte) {
+	w.buf = appendMessage(w.buf[:0], num, body)
+	w.raw(w.buf)
+}
+
+func (w *recordWriter) raw(b []byte) {
+	if w.err != nil {
+		return
+	}
+	_, w.err = w.to.Write(b)
+	w.length += uint64(len(b))
+	w.sum = crc32.Update(w.sum, castagnoli, b)
+}

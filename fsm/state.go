@@ -1,0 +1,98 @@
+package fsm
+
+import (
+	"time"
+
+	"github.com/semanode/sema"
+)
+
+// state is all that the entries of the log have made. It is what a snapshot
+// holds; nothing else may decide anything.
+type state struct {
+	clock      Time
+	wallOffset int64 // wall clock minus clock, see setWall
+	lastToken  uint64
+	semaphores table[string, *semaphore]
+	clients    clients
+	epoch      uint64 // rises with each capture
+}
+
+func newState() *state {
+	return &state{semaphores: newTable[string, *semaphore](func(a, b string) bool { return a < b }), clients: newClients()}
+}
+
+// wallSlack is how far the wall clock may wander from cluster time before the
+// offset follows it: times shown for an untouched hold stay the same although
+// the two clocks never run quite alike.
+const wallSlack = 100 * time.Millisecond
+
+// advance moves the clock to the stamp, never back.
+func (st *state) advance(s Stamp) {
+	st.clock = max(st.clock, s.Clock)
+	if offset := s.Wall - int64(s.Clock); offset-st.wallOffset > int64(wallSlack) || st.wallOffset-offset > int64(wallSlack) {
+		st.wallOffset = offset
+	}
+	st.clients.turn(st.clock)
+}
+
+// wall is the wall-clock time at a moment of cluster time.
+func (st *state) wall(t Time) int64 { return int64(t) + st.wallOffset }
+
+// writable returns the semaphore for writing: itself or, if a snapshot shares
+// it, a copy that takes its place.
+func (st *state) writable(s *semaphore) *semaphore {
+	if s.epoch == st.epoch {
+		return s
+	}
+	s = s.clone(st.epoch)
+	st.semaphores.set(s.name, s)
+	return s
+}
+
+// grant gives the next token to whoever comes first. The semaphore must be
+// writable and free.
+func (st *state) grant(s *semaphore, c *Command) *hold {
+	st.lastToken++
+	now := st.wall(st.clock)
+	s.holders = append(s.holders, hold{
+		token:    st.lastToken,
+		owner:    c.Owner,
+		timeout:  c.Timeout,
+		deadline: st.clock.Add(c.Timeout),
+		created:  now,
+		updated:  now,
+		client:   c.Attempt.Client,
+		seq:      c.Attempt.Seq,
+	})
+	return &s.holders[len(s.holders)-1]
+}
+
+// end takes hold i away, and the semaphore with its last one. It returns what
+// was taken.
+func (st *state) end(s *semaphore, i int) hold {
+	ended := s.holders[i]
+	if len(s.holders) == 1 {
+		st.semaphores.delete(s.name)
+		return ended
+	}
+	s = st.writable(s)
+	s.holders = append(s.holders[:i], s.holders[i+1:]...)
+	return ended
+}
+
+// info describes a hold to people.
+func (st *state) info(status sema.Status, name string, h *hold) sema.Info {
+	return sema.Info{
+		Status:    status,
+		Name:      name,
+		Owner:     h.owner,
+		Timeout:   h.timeout,
+		Token:     h.token,
+		ExpiresAt: timeOf(st.wall(h.deadline)),
+		CreatedAt: timeOf(h.created),
+		UpdatedAt: timeOf(h.updated),
+	}
+}
+
+// timeOf turns Unix nanoseconds into a time for people.
+func timeOf(wall int64) time.Time { return time.Unix(0, wall).UTC() }

@@ -1,0 +1,154 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/semanode/sema"
+)
+
+// Backend is what a node does for its users, as the wire carries it: callers
+// show tokens instead of being remembered. Its methods may be called from many
+// goroutines and end when ctx does. A Backend that does not lead returns
+// [sema.NotLeaderError] without having changed anything.
+type Backend interface {
+	Acquire(ctx context.Context, req AcquireRequest) (sema.Info, error)
+	Touch(ctx context.Context, req TouchRequest) (sema.Info, error)
+	// Release reports whether it freed the hold; false and no error means that
+	// the semaphore was free already.
+	Release(ctx context.Context, req ReleaseRequest) (released bool, err error)
+	// ForceRelease ends a hold whoever it belongs to and returns it.
+	ForceRelease(ctx context.Context, req ForceReleaseRequest) (sema.Info, error)
+	Get(ctx context.Context, req GetRequest) (sema.Info, error)
+	List(ctx context.Context, req ListRequest) (ListResult, error)
+	// Status never needs a leader.
+	Status(ctx context.Context, req StatusRequest) (ClusterStatus, error)
+}
+
+// AcquireRequest asks for a semaphore, once.
+type AcquireRequest struct {
+	Name    string
+	Owner   string
+	Timeout time.Duration
+	Attempt sema.Attempt
+	// Retry is true if the request was sent before and its answer was lost.
+	// It must then be decided by the log, never by a leader's memory.
+	Retry bool
+}
+
+// Validate reports every fault of the request, joined.
+func (r AcquireRequest) Validate() error {
+	return errors.Join(sema.Validate(r.Name, r.Owner, r.Timeout), validateAttempt(r.Attempt))
+}
+
+// TouchRequest moves the deadline of the hold with this token.
+type TouchRequest struct {
+	Name    string
+	Token   uint64
+	Attempt sema.Attempt // Client and LowestOpen only
+}
+
+// Validate reports every fault of the request, joined.
+func (r TouchRequest) Validate() error { return sema.ValidateName(r.Name) }
+
+// ReleaseRequest frees the hold with this token. With Token 0 and an attempt's
+// Seq it frees whatever that attempt was granted, and makes sure that it will
+// not be granted anything later.
+type ReleaseRequest struct {
+	Name    string
+	Token   uint64
+	Attempt sema.Attempt
+}
+
+// Validate reports every fault of the request, joined.
+func (r ReleaseRequest) Validate() error {
+	return errors.Join(sema.ValidateName(r.Name), validateAttempt(r.Attempt))
+}
+
+// ForceReleaseRequest ends the hold with this token, whoever it belongs to. It
+// names the token so that a repeated request cannot hit a later hold.
+type ForceReleaseRequest struct {
+	Name  string
+	Token uint64
+}
+
+// Validate reports every fault of the request, joined.
+func (r ForceReleaseRequest) Validate() error {
+	var token error
+	if r.Token == 0 {
+		token = &sema.InvalidError{Field: "token", Value: "0", Limit: "the token of the hold to end, as get tells it"}
+	}
+	return errors.Join(sema.ValidateName(r.Name), token)
+}
+
+// GetRequest asks who holds.
+type GetRequest struct {
+	Name  string
+	Stale bool // read the node's own state, which may be behind
+}
+
+// Validate reports every fault of the request, joined.
+func (r GetRequest) Validate() error { return sema.ValidateName(r.Name) }
+
+// Page sizes of [ListRequest].
+const (
+	DefaultPageSize = 100
+	MaxPageSize     = 1000
+)
+
+// ListRequest asks for one page of the holds whose names start with Prefix, in
+// ascending order of name.
+type ListRequest struct {
+	Prefix string
+	After  string // only names above this one; the last name of the page before
+	Limit  int    // DefaultPageSize if zero
+	Stale  bool   // read the node's own state, which may be behind
+}
+
+// Validate reports every fault of the request, joined.
+func (r ListRequest) Validate() error {
+	var prefix, after error
+	if r.Prefix != "" {
+		prefix = renameField("prefix", sema.ValidateName(r.Prefix))
+	}
+	if r.After != "" {
+		after = renameField("page_token", sema.ValidateName(r.After))
+	}
+	var limit error
+	if r.Limit < 0 || r.Limit > MaxPageSize {
+		limit = invalidInt("page_size", r.Limit, "0 (100) to 1000")
+	}
+	return errors.Join(prefix, after, limit)
+}
+
+// ListResult is one page.
+type ListResult struct {
+	Infos []sema.Info
+	// Next is ListRequest.After of the next page, empty on the last one.
+	Next string
+}
+
+// StatusRequest asks how the cluster is.
+type StatusRequest struct {
+	NodeOnly bool // only the node that is asked
+}
+
+// ClusterStatus is how the cluster is, as one node sees it.
+type ClusterStatus struct {
+	ClusterID string
+	Nodes     []NodeStatus // in ascending order of id
+}
+
+// NodeStatus is how one node is.
+type NodeStatus struct {
+	ID           string
+	RaftAddr     string // where nodes reach it
+	GRPCAddr     string // where clients reach it, empty if not known
+	Leader       bool
+	State        string // leader, follower, candidate, shutdown or unreachable
+	Term         uint64
+	CommitIndex  uint64
+	AppliedIndex uint64
+	Err          string // why it is unreachable
+}

@@ -1,0 +1,20 @@
+// Package transport is the wire between clients and nodes, and between nodes.
+//
+//   - [Backend] is what a node does, with the tokens and attempts that the wire
+//     carries. [Server] serves any Backend over gRPC (package semav1, protobuf
+//     package sema.v1), with the gRPC health service and reflection.
+//   - A Backend that does not lead answers with [sema.NotLeaderError]; the server
+//     then passes the call on to the leader: one hop, the same deadline, marked
+//     so that it is never passed on again.
+//   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
+//   - [Mux] shares a node's one raft port between raft and forwarded calls, and
+//     turns away connections from other clusters.
+//
+// # Wire protocol
+//
+// The protocol is proto/sema/v1/sema.proto; its comments are its documentation.
+// Three metadata keys are part of it: "sema-forwarded" marks a call that was
+// passed on; "sema-leader" in an answer's header is the leader's address, sent
+// by nodes that passed the call on; "sema-node" is the id of the node that
+// answered. A message is at most 1 MiB.
+package transport

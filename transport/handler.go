@@ -1,0 +1,160 @@
+package transport
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/transport/semav1"
+)
+
+// The metadata keys of the protocol, see the package documentation.
+const (
+	ForwardedKey = "sema-forwarded"
+	LeaderKey    = "sema-leader"
+	NodeKey      = "sema-node"
+)
+
+// handler is the gRPC service over a Backend.
+type handler struct {
+	semav1.UnimplementedSemaServer
+	nodeID  string
+	backend Backend
+	peers   *Peers // nil: never passes on
+}
+
+func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav1.AcquireResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.Acquire, func() (*semav1.AcquireResponse, error) {
+		attempt, err := attemptFromWire(m.GetAttempt())
+		if err != nil {
+			return nil, err
+		}
+		req := AcquireRequest{Name: m.GetName(), Owner: m.GetOwner(), Timeout: m.GetTimeout().AsDuration(), Attempt: attempt, Retry: m.GetAttempt().GetRetry()}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		info, err := h.backend.Acquire(ctx, req)
+		return &semav1.AcquireResponse{Info: InfoToWire(info)}, err
+	})
+}
+
+func (h *handler) Touch(ctx context.Context, m *semav1.TouchRequest) (*semav1.TouchResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.Touch, func() (*semav1.TouchResponse, error) {
+		attempt, err := attemptFromWire(m.GetAttempt())
+		if err != nil {
+			return nil, err
+		}
+		req := TouchRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		info, err := h.backend.Touch(ctx, req)
+		return &semav1.TouchResponse{Info: InfoToWire(info)}, err
+	})
+}
+
+func (h *handler) Release(ctx context.Context, m *semav1.ReleaseRequest) (*semav1.ReleaseResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.Release, func() (*semav1.ReleaseResponse, error) {
+		attempt, err := attemptFromWire(m.GetAttempt())
+		if err != nil {
+			return nil, err
+		}
+		req := ReleaseRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		released, err := h.backend.Release(ctx, req)
+		return &semav1.ReleaseResponse{Released: released}, err
+	})
+}
+
+func (h *handler) ForceRelease(ctx context.Context, m *semav1.ForceReleaseRequest) (*semav1.ForceReleaseResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.ForceRelease, func() (*semav1.ForceReleaseResponse, error) {
+		req := ForceReleaseRequest{Name: m.GetName(), Token: m.GetToken()}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		info, err := h.backend.ForceRelease(ctx, req)
+		return &semav1.ForceReleaseResponse{Info: InfoToWire(info)}, err
+	})
+}
+
+func (h *handler) Get(ctx context.Context, m *semav1.GetRequest) (*semav1.GetResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.Get, func() (*semav1.GetResponse, error) {
+		req := GetRequest{Name: m.GetName(), Stale: m.GetStale()}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		info, err := h.backend.Get(ctx, req)
+		return &semav1.GetResponse{Info: InfoToWire(info)}, err
+	})
+}
+
+func (h *handler) List(ctx context.Context, m *semav1.ListRequest) (*semav1.ListResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.List, func() (*semav1.ListResponse, error) {
+		req := ListRequest{Prefix: m.GetPrefix(), After: m.GetPageToken(), Limit: int(m.GetPageSize()), Stale: m.GetStale()}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		page, err := h.backend.List(ctx, req)
+		return &semav1.ListResponse{Infos: infosToWire(page.Infos), NextPageToken: page.Next}, err
+	})
+}
+
+func (h *handler) Status(ctx context.Context, m *semav1.StatusRequest) (*semav1.StatusResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.Status, func() (*semav1.StatusResponse, error) {
+		st, err := h.backend.Status(ctx, StatusRequest{NodeOnly: m.GetNodeOnly()})
+		return StatusToWire(st), err
+	})
+}
+
+// remote is a method of a generated client, such as semav1.SemaClient.Acquire.
+type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
+
+// serve answers locally or, if this node does not lead, passes the call on.
+func serve[Req, Resp any](ctx context.Context, h *handler, m *Req, call remote[Req, Resp], local func() (*Resp, error)) (*Resp, error) {
+	resp, err := local()
+	var notLeader *sema.NotLeaderError
+	switch {
+	case err == nil:
+		// Metadata is a courtesy: a header that cannot be sent costs a hint, not the answer.
+		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, h.nodeID))
+		return resp, nil
+	case h.peers != nil && errors.As(err, &notLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) &&
+		notLeader.Leader.RaftAddr != "" && !wasForwarded(ctx):
+		return forward(ctx, h, notLeader.Leader, m, call)
+	default:
+		return nil, ErrorToStatus(err)
+	}
+}
+
+func wasForwarded(ctx context.Context) bool {
+	return len(metadata.ValueFromIncomingContext(ctx, ForwardedKey)) > 0
+}
+
+// forward makes the one hop. The deadline travels in ctx. An answer of the
+// leader, good or bad, is passed back as it is; a hop that broke is "not the
+// leader" if nothing was sent and "outcome unknown" otherwise.
+func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader, m *Req, call remote[Req, Resp]) (*Resp, error) {
+	peer, err := h.peers.Client(leader.RaftAddr)
+	if err != nil {
+		return nil, ErrorToStatus(err)
+	}
+	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
+	resp, err := call(peer, out, m)
+	if err == nil {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, leader.ID, LeaderKey, leader.GRPCAddr))
+		return resp, nil
+	}
+	if st, ok := status.FromError(err); ok && len(st.Details()) > 0 || ctx.Err() != nil {
+		return nil, err
+	}
+	if sent.Maybe() {
+		return nil, ErrorToStatus(&sema.OutcomeUnknownError{Cause: err})
+	}
+	return nil, ErrorToStatus(&sema.NotLeaderError{})
+}

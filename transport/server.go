@@ -1,0 +1,96 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/semanode/sema/transport/semav1"
+)
+
+// MaxMessageBytes is the largest message that is accepted.
+const MaxMessageBytes = 1 << 20
+
+// ServerConfig says what a [Server] serves.
+type ServerConfig struct {
+	// NodeID is told to clients in the metadata "sema-node".
+	NodeID string
+	// Backend answers. Required.
+	Backend Backend
+	// Peers, if set, are where calls go that the backend answers with
+	// NotLeaderError. Without, that error is the answer.
+	Peers *Peers
+	// TLS, if set, is spoken on every connection.
+	TLS *tls.Config
+}
+
+// Server serves a Backend over gRPC.
+type Server struct {
+	grpc   *grpc.Server
+	health *health.Server
+}
+
+// NewServer returns a Server that is not serving yet.
+func NewServer(cfg ServerConfig) *Server {
+	creds := insecure.NewCredentials()
+	if cfg.TLS != nil {
+		creds = credentials.NewTLS(cfg.TLS)
+	}
+	s := &Server{
+		grpc: grpc.NewServer(
+			grpc.Creds(creds),
+			grpc.MaxRecvMsgSize(MaxMessageBytes),
+			grpc.ConnectionTimeout(10*time.Second),
+			grpc.MaxHeaderListSize(16<<10),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		),
+		health: health.NewServer(),
+	}
+	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers})
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.SetServing(false)
+	return s
+}
+
+// Serve answers on the listener until Stop. It closes the listener. It may be
+// called for several listeners.
+func (s *Server) Serve(lis net.Listener) error { return s.grpc.Serve(lis) }
+
+// SetServing tells the health service whether the service sema.v1.Sema can
+// answer: a leader is known. The server itself (service "") is healthy as long
+// as it answers at all.
+func (s *Server) SetServing(serving bool) {
+	state := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(semav1.Sema_ServiceDesc.ServiceName, state)
+}
+
+// Stop refuses new calls, lets those under way finish until ctx ends, and then
+// ends them too. It waits for every handler and is idempotent.
+func (s *Server) Stop(ctx context.Context) {
+	s.health.Shutdown()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		s.grpc.Stop() // makes GracefulStop return
+		<-stopped
+	}
+}
