@@ -10,6 +10,7 @@ import (
 )
 
 func TestThreeNodesLock(t *testing.T) {
+	t.Parallel()
 	h := startHarness(t, 3, nil)
 	leader := h.leader()
 	first := acquire(t, leader, "job", "alice", 30*time.Second)

@@ -55,30 +55,11 @@ func (n *Node) takeOffice(ctx context.Context) (leave func()) {
 	}
 }
 
-// serveTerm is a term of office. Before it serves, everything that was committed
-// before is applied, so that cluster time goes on from where the last leader
-// left it: while there was no leader, no hold grew older.
+// serveTerm is a term of office.
 func (n *Node) serveTerm(ctx context.Context) {
-	for {
-		err := n.await(n.raft.Barrier(enqueueTimeout))
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, raft.ErrEnqueueTimeout) || ctx.Err() != nil {
-			return // deposed again, or stopping; raft says so through LeaderCh
-		}
-	}
-	o := &office{
-		node: n,
-		// If this node was deposed and elected again since the barrier, entries carry
-		// a later term than this and the state machine ignores their stamps.
-		term:   n.raft.CurrentTerm(),
-		clock:  newClock(n.machine.Clock()),
-		lease:  newLease(n.leaseTimeout()),
-		expiry: newExpiry(),
-		queue:  make(chan *proposal, queueLength),
-		ctx:    ctx,
-		ended:  make(chan struct{}),
+	o, err := n.openOffice(ctx)
+	if err != nil {
+		return // deposed again, or stopping; raft says so through LeaderCh
 	}
 	n.office.Store(o)
 	n.watcher.wake()
@@ -90,6 +71,37 @@ func (n *Node) serveTerm(ctx context.Context) {
 	n.office.CompareAndSwap(o, nil)
 	wg.Wait()
 	n.log.Info("no longer leading", "term", o.term)
+}
+
+// openOffice waits until everything that was committed before is applied, so
+// that cluster time goes on from where the last leader left it: while there was
+// no leader, no hold grew older. An entry of its own then says what the wall
+// clock shows now.
+func (n *Node) openOffice(ctx context.Context) (*office, error) {
+	for {
+		err := n.await(n.raft.Barrier(enqueueTimeout))
+		if err == nil {
+			o := &office{
+				node: n,
+				// If this node was deposed and elected again since the barrier, entries carry
+				// a later term than this and the state machine ignores their stamps.
+				term:   n.raft.CurrentTerm(),
+				clock:  newClock(n.machine.Clock()),
+				lease:  newLease(n.leaseTimeout()),
+				expiry: newExpiry(),
+				queue:  make(chan *proposal, queueLength),
+				ctx:    ctx,
+				ended:  make(chan struct{}),
+			}
+			if _, err = o.apply(nil); err == nil {
+				return o, nil
+			}
+		}
+		busy := errors.Is(err, raft.ErrEnqueueTimeout) || errors.Is(err, sema.ErrOverloaded)
+		if !busy || ctx.Err() != nil {
+			return nil, err
+		}
+	}
 }
 
 // notLeader is the answer to a call that only the leader can serve.

@@ -1,0 +1,52 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema/fsm"
+)
+
+// ApplyEntry proposes one entry beside the proposer, as it is.
+func (n *Node) ApplyEntry(batch fsm.Batch) raft.ApplyFuture {
+	entry, err := fsm.AppendBatch(nil, batch)
+	if err != nil {
+		panic(err)
+	}
+	return n.raft.Apply(entry, time.Minute)
+}
+
+// Term returns the raft term.
+func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+
+// Clock returns cluster time as of the last entry applied.
+func (n *Node) Clock() fsm.Time { return n.machine.Clock() }
+
+// AppliedIndex returns the index of the last entry applied.
+func (n *Node) AppliedIndex() uint64 { return n.raft.AppliedIndex() }
+
+// LastSnapshot returns the index of the last snapshot.
+func (n *Node) LastSnapshot() string { return n.raft.Stats()["last_snapshot_index"] }
+
+// HandOver gives leadership away without ending the node.
+func (n *Node) HandOver() { n.handOver() }
+
+// StallDisk makes the watchdog see an operation that never ends.
+func (n *Node) StallDisk() {
+	_ = (&store{limit: time.Millisecond, fail: n.fail}).watch("a write that hangs")
+}
+
+// CloseLog makes every later operation of raft on its disk fail.
+func (n *Node) CloseLog() error { return n.bolt.Close() }
+
+// Heap returns how many deadlines the leader watches.
+func (n *Node) Heap() int {
+	o := n.office.Load()
+	if o == nil {
+		return -1
+	}
+	o.expiry.mu.Lock()
+	defer o.expiry.mu.Unlock()
+	return len(o.expiry.heap)
+}
