@@ -36,11 +36,9 @@ func newClock(base fsm.Time) *clock { return &clock{base: base, start: time.Now(
 // now returns cluster time.
 func (c *clock) now() fsm.Time { return c.base.Add(time.Since(c.start)) }
 
-// tick notes that the process is running. Call it every clockTick.
-func (c *clock) tick() { c.mayExpire() }
-
 // mayExpire reports whether overdue holds may be ended now: not within the
-// grace after a pause.
+// grace after a pause. The watcher of deadlines calls it every clockTick, which
+// is how a pause is noticed.
 func (c *clock) mayExpire() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

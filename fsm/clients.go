@@ -82,7 +82,7 @@ func newClients() clients {
 }
 
 func newGeneration() generation {
-	return newTable[sema.ClientID, *client](func(a, b sema.ClientID) bool { return bytes.Compare(a[:], b[:]) < 0 })
+	return newTable(func(a, b row[sema.ClientID, *client]) bool { return bytes.Compare(a.key[:], b.key[:]) < 0 })
 }
 
 // turn forgets the silent.

@@ -28,7 +28,7 @@ func readSnapshot(from io.Reader) (*state, error) {
 	if err := r.header(); err != nil {
 		return nil, err
 	}
-	d := &snapshotDecoder{state: newState(), tokens: map[uint64]bool{}}
+	d := &snapshotDecoder{state: newState()}
 	for !d.done {
 		length, sum := r.length, r.sum
 		num, body, err := r.record()
@@ -51,9 +51,8 @@ type snapshotDecoder struct {
 	seen       protowire.Number // number of the record before
 	semaphores uint64           // counts from the state record
 	clients    uint64
-	last       string          // name of the semaphore before
-	tokens     map[uint64]bool // of holds that stand
-	before     clientRow       // the client before
+	last       string    // name of the semaphore before
+	before     clientRow // the client before
 	done       bool
 }
 
@@ -131,14 +130,11 @@ func (d *snapshotDecoder) semaphore(body []byte) error {
 		return malformed("semaphore %q with %d permits and %d holders", s.name, permits, len(s.holders))
 	}
 	s.permits = uint32(permits)
-	for _, h := range s.holders {
-		if h.token == 0 || h.token > d.state.lastToken || d.tokens[h.token] {
-			return malformed("semaphore %q with token %d, last token %d", s.name, h.token, d.state.lastToken)
-		}
-		d.tokens[h.token] = true
+	if token := s.holders[0].token; token == 0 || token > d.state.lastToken {
+		return malformed("semaphore %q with token %d, last token %d", s.name, token, d.state.lastToken)
 	}
 	d.last = s.name
-	d.state.semaphores.set(s.name, s)
+	d.state.semaphores.load(s.name, s)
 	return nil
 }
 
@@ -207,13 +203,13 @@ func (d *snapshotDecoder) client(body []byte) error {
 	d.before = row
 	clients := &d.state.clients
 	if row.generation == 0 {
-		clients.young.set(row.id, row.client)
+		clients.young.load(row.id, row.client)
 		return nil
 	}
 	if _, both := clients.young.get(row.id); both {
 		return malformed("client %x in both generations", row.id)
 	}
-	clients.old.set(row.id, row.client)
+	clients.old.load(row.id, row.client)
 	return nil
 }
 

@@ -18,7 +18,7 @@ type state struct {
 }
 
 func newState() *state {
-	return &state{semaphores: newTable[string, *semaphore](func(a, b string) bool { return a < b }), clients: newClients()}
+	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients()}
 }
 
 // wallSlack is how far the wall clock may wander from cluster time before the

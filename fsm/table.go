@@ -18,13 +18,8 @@ type row[K comparable, V any] struct {
 	value V
 }
 
-func newTable[K comparable, V any](less func(a, b K) bool) table[K, V] {
-	return table[K, V]{
-		byKey: map[K]V{},
-		tree: btree.NewBTreeGOptions(
-			func(a, b row[K, V]) bool { return less(a.key, b.key) },
-			btree.Options{NoLocks: true}),
-	}
+func newTable[K comparable, V any](less func(a, b row[K, V]) bool) table[K, V] {
+	return table[K, V]{byKey: map[K]V{}, tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
 }
 
 func (t table[K, V]) get(key K) (V, bool) {
@@ -37,6 +32,12 @@ func (t table[K, V]) len() int { return len(t.byKey) }
 func (t table[K, V]) set(key K, value V) {
 	t.byKey[key] = value
 	t.tree.Set(row[K, V]{key, value})
+}
+
+// load is set for a key above all others, and faster.
+func (t table[K, V]) load(key K, value V) {
+	t.byKey[key] = value
+	t.tree.Load(row[K, V]{key, value})
 }
 
 func (t table[K, V]) delete(key K) {

@@ -1,3 +1,5 @@
+// Tools of this repository, in a module of their own so that embedders do not
+// inherit their dependencies. Run one with: go tool -modfile=tools/go.mod NAME
 module github.com/semanode/sema/tools
 
 go 1.26.0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -38,26 +39,27 @@ func ErrorToStatus(err error) error {
 	if err == nil {
 		return nil
 	}
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD") // gRPC drops the details of a status whose text is not
 	for _, row := range errorTable {
 		if !errors.Is(err, row.sentinel) {
 			continue
 		}
-		st, detailErr := status.New(row.grpc, err.Error()).WithDetails(errorDetail(row.code, err))
+		st, detailErr := status.New(row.grpc, text).WithDetails(errorDetail(row.code, err))
 		if detailErr != nil {
-			return status.Errorf(codes.Internal, "sema: error detail for %q: %v", err, detailErr)
+			return status.Errorf(codes.Internal, "sema: error detail for %q: %v", text, detailErr)
 		}
 		return st.Err()
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, err.Error())
+		return status.Error(codes.DeadlineExceeded, text)
 	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, err.Error())
+		return status.Error(codes.Canceled, text)
 	}
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Error(codes.Internal, err.Error())
+	return status.Error(codes.Internal, text)
 }
 
 func errorDetail(code semav1.ErrorCode, err error) *semav1.ErrorDetail {

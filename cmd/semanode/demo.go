@@ -22,20 +22,22 @@ func newDemoCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a cluster at work, and kill its leader",
-		Long: `Demo starts a cluster in this process and lets workers compete for one semaphore
-through it. Each of them does a piece of work, over and over, that goes wrong if two
-do it at once. Half way through, the leader dies without a word.
+		Long: `Demo starts a cluster in this process and lets workers compete for one
+semaphore through it. Each of them does a piece of work, over and over, that
+goes wrong if two do it at once. Half way through, the leader dies without a
+word.
 
-It ends with what the work itself saw, which knows nothing of semaphores: how many
-sections ran, whether two ever ran at once, whether the tokens rose, and how long
-the longest pause was. It exits with 1 if anything is not as it should be.`,
+It ends with what the work itself saw, which knows nothing of semaphores: how
+many sections ran, whether two ever ran at once, whether the tokens rose, and
+how long the longest pause was. It exits with 1 if anything is not as it should
+be.`,
 		Example: `  semanode demo
   semanode demo --nodes 5 --workers 20 --duration 30s`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().DurationVar(&d.duration, "duration", 8*time.Second, "how long the workers work, 1s or more")
-	cmd.Flags().IntVar(&d.workers, "workers", 5, "how many workers compete, 1 to 100")
-	cmd.Flags().IntVar(&d.nodes, "nodes", 3, "how many nodes, 3 to 9: fewer do not outlive their leader")
+	cmd.Flags().DurationVar(&d.duration, "duration", 8*time.Second, "`how long` the workers work, 1s or more")
+	cmd.Flags().IntVar(&d.workers, "workers", 5, "`how many` workers compete, 1 to 100")
+	cmd.Flags().IntVar(&d.nodes, "nodes", 3, "`how many` nodes, 3 to 9: fewer do not outlive one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case d.duration < time.Second:
@@ -87,11 +89,27 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.local.Close()) }()
+	if err := d.firstAnswer(ctx); err != nil {
+		return err
+	}
 	d.ledger = newLedger()
-	d.say("%d nodes run, %s, %s after their start", d.nodes, d.leading(), short(time.Since(start)))
-	d.say("%d workers compete for %q", d.workers, demoName)
+	d.say("%d nodes run, %s; the first answer came %v after their start", d.nodes, d.leading(), short(time.Since(start)))
+	d.say("%d workers compete for the semaphore %q", d.workers, demoName)
 	faults := d.compete(ctx)
 	return errors.Join(faults, d.ledger.summary(d.out), context.Cause(ctx))
+}
+
+// firstAnswer waits until the cluster decides.
+func (d *demo) firstAnswer(ctx context.Context) error {
+	c, err := client.New(client.Config{Endpoints: d.local.Endpoints()})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Get(ctx, demoName); !errors.Is(err, sema.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // compete lets the workers work for as long as is given, and tells how it goes.

@@ -17,18 +17,19 @@ func newDevCmd(name string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole cluster in this process, to play with",
-		Long: `Dev runs a whole cluster on this machine's loopback and prints how to reach it. It
-is for trying things out and for tests: one process and one disk protect nothing.
+		Long: `Dev runs a whole cluster on this machine's loopback and prints how to reach it.
+It is for trying things out and for tests: one process and one disk protect
+nothing.
 
-Its state is thrown away at the end, unless --data-dir names a directory: then the
-next start with the same directory goes on where this one ended.`,
+Its state is thrown away at the end, unless --data-dir names a directory: then
+the next start with the same directory goes on where this one ended.`,
 		Example: `  semanode dev
   semanode dev --nodes 5 --data-dir ./sema-dev`,
 		Args: cobra.NoArgs,
 	}
-	nodes := cmd.Flags().Int("nodes", 3, "how many nodes, 1 to 9")
-	dataDir := cmd.Flags().String("data-dir", "", "keep the state in this directory, one below it for each node")
-	log := addLogging(cmd, "error")
+	nodes := cmd.Flags().Int("nodes", 3, "`how many` nodes, 1 to 9")
+	dataDir := cmd.Flags().String("data-dir", "", "keep the state in `DIR`, in a directory for each node")
+	log := addLogging(cmd, "off")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d := dev{nodes: *nodes, dataDir: *dataDir, logger: log.logger(cmd.ErrOrStderr()), out: cmd.OutOrStdout(), name: calledAs(name)}
 		if *nodes < 1 || *nodes > maxLocalNodes {
@@ -37,7 +38,7 @@ next start with the same directory goes on where this one ended.`,
 		if !cmd.Flags().Changed("nodes") {
 			d.nodes = 0 // as many as the directory says
 		}
-		return unlessInterrupted(cmd.Context(), d.run(cmd.Context()))
+		return d.run(cmd.Context())
 	}
 	return cmd
 }
@@ -66,7 +67,7 @@ func (d dev) run(ctx context.Context) (err error) {
 	}
 	local, err := openLocal(ctx, dir, peers, d.logger)
 	if err != nil {
-		return err
+		return unlessInterrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
 	if _, err := io.WriteString(d.out, d.welcome(dir, local)); err != nil {

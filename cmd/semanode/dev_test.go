@@ -14,8 +14,6 @@ import (
 func TestDev(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
-	blocker := freeAddr(firstGRPCPort) // whether or not it is free
-	_ = blocker
 	p := startEnv(t, []string{"TMPDIR=" + temp}, "dev")
 	p.says("semanode list")
 	text := p.stdout.String()

@@ -13,8 +13,8 @@ func newGetCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get NAME",
 		Short: "Tell who holds a semaphore",
-		Long: `Get prints who holds the semaphore, since when and until when. It exits with 3 if
-nobody does.
+		Long: `Get prints who holds the semaphore, since when and until when. It exits with 3
+if nobody does.
 
 The answer is decided by the cluster, like any other. With --stale it is the
 asked node's own state: it needs no leader and may be behind.`,

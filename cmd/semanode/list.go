@@ -13,8 +13,8 @@ func newListCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "Tell who holds what",
-		Long: `List prints all semaphores that are held, or those whose names start with PREFIX,
-in ascending order of name.
+		Long: `List prints all semaphores that are held, or those whose names start with
+PREFIX, in ascending order of name.
 
 It walks through pages: a hold that comes or goes meanwhile may be missed. The
 --rpc-timeout is for each page.`,

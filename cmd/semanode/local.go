@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -40,11 +41,11 @@ func openLocal(ctx context.Context, dir string, peers []cluster.Peer, logger hcl
 		}
 	}()
 	for i, peer := range peers {
-		node, err := cluster.Open(ctx, cluster.Config{
+		node, err := openLocalNode(ctx, cluster.Config{
 			ID:          peer.ID,
 			DataDir:     filepath.Join(dir, peer.ID),
 			RaftAddr:    peer.Addr,
-			GRPCAddr:    freeAddr(firstGRPCPort + i),
+			GRPCAddr:    net.JoinHostPort(localHost, strconv.Itoa(firstGRPCPort+i)),
 			Peers:       peers,
 			ClusterName: localClusterName,
 			Logger:      logger.Named(peer.ID),
@@ -59,6 +60,17 @@ func openLocal(ctx context.Context, dir string, peers []cluster.Peer, logger hcl
 		})
 	}
 	return l, l.nodes[0].WaitLeader(ctx)
+}
+
+// openLocalNode opens a node on any port for clients if the one it should have
+// is taken.
+func openLocalNode(ctx context.Context, cfg cluster.Config) (*cluster.Node, error) {
+	node, err := cluster.Open(ctx, cfg)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		cfg.GRPCAddr = net.JoinHostPort(localHost, "0")
+		node, err = cluster.Open(ctx, cfg)
+	}
+	return node, err
 }
 
 // localPeers returns the members of the cluster in dir, or those to found one
@@ -84,7 +96,7 @@ func localPeers(dir string, nodes int) ([]cluster.Peer, error) {
 	}
 	peers := make([]cluster.Peer, nodes)
 	for i := range peers {
-		peers[i] = cluster.Peer{ID: localID(i), Addr: freeAddr(0)}
+		peers[i] = cluster.Peer{ID: localID(i), Addr: freeAddr()}
 	}
 	return peers, nil
 }
@@ -122,18 +134,16 @@ func (l *localCluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// freeAddr returns an address on loopback that nobody listens on: the preferred
-// port if that is free, otherwise a random one below those that systems give to
-// outgoing connections, so that it is most likely still free at the next start.
-func freeAddr(preferred int) string {
+// freeAddr returns a random address on loopback that nobody listens on. Its port
+// is below those that systems give to outgoing connections, so that it is most
+// likely still free at the next start.
+func freeAddr() string {
 	const lowest, ephemeral = 10000, 32768
-	for port := preferred; ; port = lowest + rand.IntN(ephemeral-lowest) {
-		addr := net.JoinHostPort(localHost, strconv.Itoa(port))
-		if lis, err := net.Listen("tcp", addr); err == nil && port != 0 {
+	for {
+		addr := net.JoinHostPort(localHost, strconv.Itoa(lowest+rand.IntN(ephemeral-lowest)))
+		if lis, err := net.Listen("tcp", addr); err == nil {
 			lis.Close()
 			return addr
-		} else if err == nil {
-			lis.Close()
 		}
 	}
 }

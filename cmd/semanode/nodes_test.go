@@ -26,8 +26,8 @@ func startNodes(t testing.TB, n int, more ...string) *nodes {
 	t.Helper()
 	c := &nodes{t: t, dir: t.TempDir(), more: more, processes: make([]*process, n)}
 	for range n {
-		c.raft = append(c.raft, freeAddr(0))
-		c.grpc = append(c.grpc, freeAddr(0))
+		c.raft = append(c.raft, freeAddr())
+		c.grpc = append(c.grpc, freeAddr())
 	}
 	c.startAll()
 	return c
@@ -52,7 +52,7 @@ func (c *nodes) start(i int) {
 // args is the command line of node i.
 func (c *nodes) args(i int) []string {
 	return []string{"serve", "--id", localID(i), "--data-dir", filepath.Join(c.dir, localID(i)), "--peers", c.peers(),
-		"--raft-addr", c.raft[i], "--grpc-addr", c.grpc[i], "--log-level", "warn"}
+		"--raft-addr", c.raft[i], "--grpc-addr", c.grpc[i], "--log-level", "error"}
 }
 
 func (c *nodes) peers() string {

@@ -15,17 +15,18 @@ func newReleaseCmd(env func(string) string) *cobra.Command {
 		Use:   "release NAME {--token N | --force}",
 		Short: "Free a semaphore",
 		Long: `Release ends the hold with this token. That the semaphore is free already is no
-error; if somebody else holds it by now, nothing is changed and the exit code is 3.
+error; if somebody else holds it by now, nothing is changed and the exit code
+is 3.
 
-With --force it ends the hold of whoever has it: that is for administrators, and
-whoever has it is not asked. With --force and --token it ends exactly that hold.
-A forced release of a semaphore that is free exits with 3.`,
+With --force it ends the hold of whoever has it: that is for administrators,
+and whoever has it is not asked. With --force and --token it ends exactly that
+hold. A forced release of a semaphore that is free exits with 3.`,
 		Example: `  semanode release nightly-report --token 42
   semanode release nightly-report --force`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	token := addToken(cmd, "the hold's token, as acquire printed it")
+	token := addToken(cmd, "the hold's token, a `number` that acquire printed")
 	force := cmd.Flags().Bool("force", false, "end the hold, whoever it belongs to")
 	r := addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

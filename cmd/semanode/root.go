@@ -22,8 +22,8 @@ func newRootCmd(name string, env func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "semanode",
 		Short: "A lock service: named semaphores, kept by consensus",
-		Long: `Semanode keeps named semaphores on three or more nodes, by consensus. It runs the
-nodes, and it is the command line for using them.
+		Long: `Semanode keeps named semaphores on three or more nodes, by consensus. It runs
+the nodes, and it is the command line for using them.
 
 Start with "semanode demo", which shows a cluster at work and kills its leader,
 or with "semanode dev", which gives you a cluster to play with.
@@ -34,6 +34,7 @@ semaphore answered otherwise (held by somebody else, not held, not found).`,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 	}
+	cobra.EnableCommandSorting = false // they come in the order in which one meets them
 	root.AddGroup(
 		&cobra.Group{ID: useGroup, Title: "Use a cluster:"},
 		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
@@ -81,7 +82,7 @@ type choice struct {
 }
 
 func (c *choice) String() string { return c.value }
-func (c *choice) Type() string   { return strings.Join(c.among, "|") }
+func (c *choice) Type() string   { return "string" }
 
 func (c *choice) Set(value string) error {
 	if !slices.Contains(c.among, value) {
@@ -93,7 +94,7 @@ func (c *choice) Set(value string) error {
 
 // addChoice adds the flag to the command and its words to shell completion.
 func addChoice(cmd *cobra.Command, c *choice, name, short, usage string) {
-	cmd.Flags().VarP(c, name, short, usage)
+	cmd.Flags().VarP(c, name, short, usage+": "+strings.Join(c.among, ", "))
 	// Fails only if there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(c.among, cobra.ShellCompDirectiveNoFileComp))
 }

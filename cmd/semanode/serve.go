@@ -24,13 +24,13 @@ The first start founds the cluster: give every node the same --peers, a list of
 all founding nodes and their raft addresses, and start them in any order. What
 was founded is on disk from then on; later starts may leave --peers out.
 
-One line on stdout tells that the node is ready: it knows a leader, so clients are
-answered. The log goes to stderr.
+One line on stdout tells that the node is ready: it knows a leader, so clients
+are answered. The log goes to stderr.
 
-SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A second
-signal ends it on the spot, which costs the cluster an election and loses nothing.
-A node whose disk fails or stalls says so and exits with 1: restart it or replace
-the disk, the others go on meanwhile.`,
+SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
+second signal ends it on the spot, which costs the cluster an election and
+loses nothing. A node whose disk fails or stalls says so and exits with 1:
+restart it or replace the disk, the others go on meanwhile.`,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
     --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
@@ -38,15 +38,15 @@ the disk, the others go on meanwhile.`,
 	}
 	var cfg cluster.Config
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.ID, "id", "", "the node's id, for good: 1 to 64 of a-z A-Z 0-9 . _ -")
-	flags.StringVar(&cfg.DataDir, "data-dir", "", "where the node keeps its log, votes and snapshots")
-	flags.StringVar(&cfg.RaftAddr, "raft-addr", "", "HOST:PORT to listen on for other nodes")
-	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "HOST:PORT to listen on for clients")
-	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "HOST:PORT at which clients reach --grpc-addr, if that differs")
-	peers := flags.String("peers", "", "founding nodes, ID=HOST:PORT of their raft ports, separated by commas")
-	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "tells apart clusters that were founded with the same peers")
+	flags.StringVar(&cfg.ID, "id", "", "the node's `ID`, for good: 1 to 64 of a-z A-Z 0-9 . _ -")
+	flags.StringVar(&cfg.DataDir, "data-dir", "", "`DIR` for the node's log, votes and snapshots")
+	flags.StringVar(&cfg.RaftAddr, "raft-addr", "", "`HOST:PORT` to listen on for other nodes")
+	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "`HOST:PORT` to listen on for clients")
+	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "`HOST:PORT` at which clients reach --grpc-addr,\nif that differs")
+	peers := flags.String("peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
+	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
-		"how long the leader may be silent before another one is elected")
+		"`how long` the leader may be silent before another\none is elected")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if cfg.GRPCAddr == "" {
@@ -96,8 +96,8 @@ func addLogging(cmd *cobra.Command, level string) *logging {
 		level:  choice{level, []string{"trace", "debug", "info", "warn", "error", "off"}},
 		format: choice{"text", []string{"text", "json"}},
 	}
-	addChoice(cmd, &l.level, "log-level", "", "how much to log to stderr")
-	addChoice(cmd, &l.format, "log-format", "", "how to log")
+	addChoice(cmd, &l.level, "log-level", "", "`how much` to log to stderr")
+	addChoice(cmd, &l.format, "log-format", "", "`how` to log")
 	return l
 }
 

@@ -30,7 +30,7 @@ func TestServeCannotStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() })
 
 	for _, tc := range []struct {
 		name string
@@ -55,7 +55,7 @@ func TestServeCannotStart(t *testing.T) {
 			return data
 		}), nil, []string{"log", "raft.db"}},
 		{"not a log", harm("raft.db", func(data []byte) []byte { return bytes.Repeat([]byte("sema"), len(data)/4) }), nil, []string{"the log", "raft.db cannot be opened"}},
-		{"short log", harm("raft.db", func(data []byte) []byte { return data[:len(data)/2] }), nil, []string{"log", "raft.db"}},
+		{"short log", harm("raft.db", func(data []byte) []byte { return data[:3*os.Getpagesize()] }), nil, []string{"log", "raft.db"}},
 		{"lost log", func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "raft.db")))
 			must(t, os.RemoveAll(filepath.Join(dir, "snapshots")))
@@ -230,7 +230,7 @@ func TestSecondSignal(t *testing.T) {
 // meanwhile.
 func TestServeWithoutQuorum(t *testing.T) {
 	t.Parallel()
-	c := &nodes{t: t, dir: t.TempDir(), raft: []string{freeAddr(0), freeAddr(0)}, grpc: []string{freeAddr(0), freeAddr(0)}, processes: make([]*process, 2)}
+	c := &nodes{t: t, dir: t.TempDir(), raft: []string{freeAddr(), freeAddr()}, grpc: []string{freeAddr(), freeAddr()}, processes: make([]*process, 2)}
 	c.start(0)
 	cl := c.client()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -21,7 +21,7 @@ It exits with 3 if the hold is gone: whoever does the work under it must stop.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	token := addToken(cmd, "the hold's token, as acquire printed it")
+	token := addToken(cmd, "the hold's token, a `number` that acquire printed")
 	r := addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *token == 0 {

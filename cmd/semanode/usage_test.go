@@ -75,18 +75,20 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	help := semanode(t, "--help").ok(t)
 	contains(t, help, "Use a cluster:", "acquire", "Run a cluster:", "demo", "Exit codes: 0 done")
-	for line := range strings.Lines(help) {
-		if len(line) > 81 {
-			t.Errorf("a line of more than 80: %q", line)
-		}
-	}
 	if alone := semanode(t).ok(t); alone != help {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
 	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "serve", "dev", "demo"} {
-		contains(t, semanode(t, cmd, "--help").ok(t), "Examples:\n  semanode "+cmd, "Flags:")
+		help := semanode(t, cmd, "--help").ok(t)
+		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
+		text, _, _ := strings.Cut(help, "\nFlags:")
+		for line := range strings.Lines(text) {
+			if len(line) > 81 && !strings.HasPrefix(line, "  semanode ") { // examples are to be copied
+				t.Errorf("a line of %d: %q", len(line)-1, line)
+			}
+		}
 	}
 	contains(t, semanode(t, "version").ok(t), "semanode ", " go1.")
 	contains(t, semanode(t, "completion", "bash").ok(t), "__start_semanode")
-	contains(t, semanode(t, "__complete", "get", "a", "-o", "").ok(t), "text\njson\n")
+	contains(t, semanode(t, "__complete", "get", "a", "-o", "").stdout, "text\njson\n")
 }

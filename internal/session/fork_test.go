@@ -25,31 +25,9 @@ func TestForksShareAttemptsAndNothingElse(t *testing.T) {
 	expect(t, node, "acquire a seq 1 open 1", "acquire b seq 2 open 2", "release b token 0 seq 0 open 3")
 }
 
-// Two pieces of work share one Service, and the first outlives its hold: neither
-// its touches nor its release may reach the second one's.
+// Two pieces of work share one Service. The first outlives its hold and ends
+// while the second is at work: its release must not reach the second one's hold.
 func TestIsolatedWorkLeavesItsSuccessorsHoldAlone(t *testing.T) {
-	node := new(fakenode.Node)
-	s := session.New(node, id)
-	_, err := sema.Isolate(t.Context(), s, "a", "first", func(context.Context, sema.Info) (int, error) {
-		node.End("a") // overdue, and not noticed
-		return sema.Isolate(t.Context(), s, "a", "second", func(ctx context.Context, second sema.Info) (int, error) {
-			first := s.Fork() // as the first one's Isolate would
-			if err := first.Release(ctx, "a"); !errors.Is(err, sema.ErrNotHeld) {
-				t.Errorf("released somebody else's hold: %v", err)
-			}
-			if node.Holder("a").Token != second.Token {
-				t.Error("the second one's hold is gone")
-			}
-			return 0, nil
-		}, sema.IsolateOptions{})
-	}, sema.IsolateOptions{})
-	if err != nil {
-		t.Error(err) // the first one's release finds the semaphore free
-	}
-}
-
-// As above, and the first one really ends while the second is at work.
-func TestIsolatedWorkThatEndsLateIsToldSo(t *testing.T) {
 	node := new(fakenode.Node)
 	s := session.New(node, id)
 	secondAtWork, firstDone := make(chan sema.Info), make(chan struct{})

@@ -1,0 +1,309 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/client"
+	"github.com/semanode/sema/internal/fakenode"
+	"github.com/semanode/sema/transport"
+)
+
+func TestALeaderThatDiesIsTheSameAttemptElsewhere(t *testing.T) {
+	first, second := serve(t, nil), serve(t, nil)
+	asked := first.hangs()
+	c := dial(t, first.addr, second.addr)
+	acquired := make(chan error, 1)
+	go func() {
+		_, err := c.Acquire(t.Context(), "a", "me", timeout)
+		acquired <- err
+	}()
+	before := (<-asked).(transport.AcquireRequest)
+	first.kill()
+	if err := <-acquired; err != nil {
+		t.Fatal(err)
+	}
+	after := second.acquires()
+	if len(after) != 1 || after[0].Attempt != before.Attempt || before.Retry || !after[0].Retry {
+		t.Errorf("asked %+v and then %+v, want the same attempt, the second time as a retry", before, after)
+	}
+	mustAcquire(t, c, "b")
+	if last := second.acquires()[1]; last.Retry || last.Attempt.Seq != before.Attempt.Seq+1 {
+		t.Errorf("the next acquire was %+v", last)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	endpoints := []string{nobody(t), nobody(t), blackHole(t)}
+	c := dialWith(t, client.Config{Endpoints: endpoints, BackoffMax: 30 * time.Millisecond, TryTimeout: 100 * time.Millisecond})
+	calls := map[string]func(ctx context.Context) error{
+		"acquire": func(ctx context.Context) error { _, err := c.Acquire(ctx, "a", "me", timeout); return err },
+		"touch":   func(ctx context.Context) error { _, err := c.TouchToken(ctx, "a", 1); return err },
+		"release": func(ctx context.Context) error { return c.Release(ctx, "a") },
+		"force":   func(ctx context.Context) error { _, err := c.ForceRelease(ctx, "a", 1); return err },
+		"get":     func(ctx context.Context) error { _, err := c.Get(ctx, "a"); return err },
+		"list":    func(ctx context.Context) error { _, err := c.List(ctx, transport.ListRequest{}); return err },
+		"status":  func(ctx context.Context) error { _, err := c.Status(ctx); return err },
+	}
+	for what, call := range calls {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			err := call(within(t, 600*time.Millisecond))
+			var noLeader *client.NoLeaderError
+			if !errors.As(err, &noLeader) || !errors.Is(err, sema.ErrNoLeader) || !errors.Is(err, context.DeadlineExceeded) ||
+				errors.Is(err, sema.ErrOutcomeUnknown) {
+				t.Fatalf("got %v, want a NoLeaderError", err)
+			}
+			for _, addr := range endpoints {
+				if !strings.Contains(err.Error(), addr) {
+					t.Errorf("%q does not name %s", err, addr)
+				}
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "no leader found: context deadline exceeded; asked ") ||
+				!strings.Contains(text, "connection refused") {
+				t.Errorf("%q does not tell what happened", text)
+			}
+		})
+	}
+}
+
+func TestAContextThatHasEndedAsksNobody(t *testing.T) {
+	node := serve(t, nil)
+	why := errors.New("no longer wanted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	_, err := dial(t, node.addr).Acquire(ctx, "a", "me", timeout)
+	if !errors.Is(err, sema.ErrNoLeader) || !errors.Is(err, context.Canceled) || !errors.Is(err, why) {
+		t.Errorf("got %v", err)
+	}
+	if n := len(node.Requests()); n != 0 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// Which answers, in which order, leave the outcome unknown when the time is up.
+func TestUnknownAndFailedAreKeptApart(t *testing.T) {
+	hang := errors.New("hang")
+	for _, tc := range []struct {
+		what    string
+		answers []error // the context ends after the last one
+		unknown bool
+	}{
+		{"no answer", []error{hang}, true},
+		{"not the leader", []error{&sema.NotLeaderError{}}, false},
+		{"overloaded", []error{sema.ErrOverloaded}, false},
+		{"closed", []error{sema.ErrClosed}, false},
+		{"the node does not know", []error{fakenode.ErrLost}, true},
+		{"no answer, then refused", []error{hang, &sema.NotLeaderError{}}, true},
+		{"the node does not know, then overloaded twice", []error{fakenode.ErrLost, sema.ErrOverloaded, sema.ErrOverloaded}, true},
+		{"refused, then no answer", []error{&sema.NotLeaderError{}, sema.ErrClosed, hang}, true},
+		{"a fault without a name", []error{status.Error(codes.Internal, "no idea")}, true},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			node := serve(t, nil)
+			for _, call := range []struct {
+				what    string
+				unknown bool
+				make    func(ctx context.Context, c *client.Client) error
+			}{
+				{"acquire", tc.unknown, func(ctx context.Context, c *client.Client) error {
+					_, err := c.Acquire(ctx, "a", "me", timeout)
+					return err
+				}},
+				{"touch", tc.unknown, func(ctx context.Context, c *client.Client) error { _, err := c.TouchToken(ctx, "a", 1); return err }},
+				{"release", tc.unknown, func(ctx context.Context, c *client.Client) error { return c.Release(ctx, "a") }},
+				{"get", false, func(ctx context.Context, c *client.Client) error { _, err := c.Get(ctx, "a"); return err }},
+			} {
+				answers := tc.answers
+				node.Intercept(func(ctx context.Context, _ any, _ func() error) error {
+					err := answers[0]
+					answers = answers[1:]
+					if err != hang {
+						return err
+					}
+					<-ctx.Done()
+					return ctx.Err()
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				c := dialWith(t, client.Config{Endpoints: []string{node.addr}, TryTimeout: 50 * time.Millisecond, BackoffMax: 25 * time.Millisecond,
+					Logger: afterFailures(len(tc.answers), cancel)})
+				err := call.make(ctx, c)
+				if unknown := errors.Is(err, sema.ErrOutcomeUnknown); unknown != call.unknown {
+					t.Errorf("%s: got %v, want unknown: %v", call.what, err, call.unknown)
+				}
+				if noLeader := errors.Is(err, sema.ErrNoLeader); noLeader == call.unknown {
+					t.Errorf("%s: %v matches ErrNoLeader: %v", call.what, err, noLeader)
+				}
+				if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), node.addr) {
+					t.Errorf("%s: %v does not tell why, or whom it asked", call.what, err)
+				}
+			}
+		})
+	}
+}
+
+// afterFailures is a Logger that calls do when n tries have failed.
+func afterFailures(n int, do func()) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: lines(func(line string) {
+		if strings.Contains(line, "try failed") {
+			if n--; n == 0 {
+				do()
+			}
+		}
+	})})
+}
+
+type lines func(line string)
+
+func (l lines) Write(p []byte) (int, error) {
+	l(string(p))
+	return len(p), nil
+}
+
+func TestALostAnswerIsFoundAgain(t *testing.T) {
+	node := serve(t, nil)
+	var count atomic.Int64
+	node.Intercept(func(_ context.Context, _ any, apply func() error) error {
+		if err := apply(); err != nil || count.Add(1) > 1 {
+			return err
+		}
+		return fakenode.ErrLost
+	})
+	c := dial(t, node.addr)
+	if info := mustAcquire(t, c, "a"); info.Token != 1 {
+		t.Errorf("token %d: acquired twice", info.Token)
+	}
+	requests := node.acquires()
+	if len(requests) != 2 || requests[0].Attempt != requests[1].Attempt || requests[0].Retry || !requests[1].Retry {
+		t.Errorf("asked %+v", requests)
+	}
+}
+
+// The hold ended before the answer to its acquire came through.
+func TestAFinishedAttemptIsFollowedByANewOne(t *testing.T) {
+	node := serve(t, nil)
+	var count atomic.Int64
+	node.Intercept(func(_ context.Context, _ any, apply func() error) error {
+		err := apply()
+		if count.Add(1) == 1 {
+			node.End("a")
+			return fakenode.ErrLost
+		}
+		return err
+	})
+	if info := mustAcquire(t, dial(t, node.addr), "a"); info.Token != 2 {
+		t.Errorf("token %d, want that of the second attempt", info.Token)
+	}
+}
+
+// A release that is repeated finds the semaphore in somebody else's hands.
+func TestARepeatedReleaseFindsItsOwnWork(t *testing.T) {
+	for _, tc := range []struct {
+		what    string
+		release func(c *client.Client, token uint64) error
+		want    error
+	}{
+		{"release", func(c *client.Client, _ uint64) error { return c.Release(t.Context(), "a") }, nil},
+		{"release by token", func(c *client.Client, token uint64) error {
+			released, err := c.ReleaseToken(t.Context(), "a", token)
+			if !released {
+				err = errors.Join(err, errors.New("released is false"))
+			}
+			return err
+		}, nil},
+		{"forced release", func(c *client.Client, token uint64) error {
+			info, err := c.ForceRelease(t.Context(), "a", token)
+			if info.Token != token || info.Status != sema.ForcedReleased {
+				err = errors.Join(err, errors.New("wrong Info"))
+			}
+			return err
+		}, nil},
+		{"touch", func(c *client.Client, _ uint64) error { _, err := c.Touch(t.Context(), "a"); return err }, sema.ErrNotHeld},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			node := serve(t, nil)
+			c, other := dial(t, node.addr), dial(t, node.addr)
+			token := mustAcquire(t, c, "a").Token
+			node.Intercept(func(_ context.Context, _ any, apply func() error) error {
+				node.Intercept(nil)
+				_ = apply()
+				node.End("a") // the touch did not end it
+				mustAcquire(t, other, "a")
+				return fakenode.ErrLost
+			})
+			if err := tc.release(c, token); !errors.Is(err, tc.want) {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			if holder := node.Holder("a"); holder.Token != token+1 {
+				t.Errorf("held by %+v, want the other's hold", holder)
+			}
+		})
+	}
+}
+
+func TestRefusalsAreNotRepeated(t *testing.T) {
+	for _, tc := range []struct {
+		answer error
+		code   codes.Code
+	}{
+		{&sema.InvalidError{Field: "name", Value: "x", Limit: "something else"}, codes.Unknown}, // a contract error, no gRPC one
+		{sema.ErrNotHeld, codes.Unknown},
+		{status.Error(codes.InvalidArgument, "no"), codes.InvalidArgument},
+		{status.Error(codes.Unimplemented, "no"), codes.Unimplemented},
+		{status.Error(codes.ResourceExhausted, "too large"), codes.ResourceExhausted},
+		{status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
+		{status.Error(codes.Unauthenticated, "no"), codes.Unauthenticated},
+	} {
+		node := serve(t, nil)
+		node.Intercept(func(context.Context, any, func() error) error { return tc.answer })
+		_, err := dial(t, node.addr).Acquire(t.Context(), "a", "me", timeout) // no deadline: it must end by itself
+		if status.Code(err) != tc.code || errors.Is(err, sema.ErrOutcomeUnknown) || err == nil {
+			t.Errorf("%v: got %v", tc.answer, err)
+		}
+		if n := len(node.Requests()); n != 1 {
+			t.Errorf("%v: asked %d times", tc.answer, n)
+		}
+	}
+}
+
+func TestARefusalDoesNotMakeAnEarlierTryKnown(t *testing.T) {
+	node := serve(t, nil)
+	refused := &sema.InvalidError{Field: "name", Value: "x", Limit: "something else"}
+	node.answers(fakenode.ErrLost, refused)
+	_, err := dial(t, node.addr).Acquire(t.Context(), "a", "me", timeout)
+	if !errors.Is(err, sema.ErrOutcomeUnknown) || !errors.Is(err, sema.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Something else than Sema listens at the endpoint.
+func TestAServerOfSomethingElse(t *testing.T) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(lis)
+	}()
+	defer func() {
+		server.Stop()
+		<-done
+	}()
+	if _, err := dial(t, lis.Addr().String()).Get(t.Context(), "a"); status.Code(err) != codes.Unimplemented {
+		t.Errorf("got %v, want Unimplemented", err)
+	}
+}

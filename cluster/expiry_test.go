@@ -1,0 +1,52 @@
+package cluster
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
+)
+
+// TestExpiryAgainstAList holds the heap to a plain list of deadlines.
+func TestExpiryAgainstAList(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e, list := newExpiry(), map[uint64]fsm.Time{}
+		token := rapid.Uint64Range(1, 20)
+		at := rapid.Int64Range(0, 100)
+		t.Repeat(map[string]func(*rapid.T){
+			"grant": func(t *rapid.T) {
+				k, d := token.Draw(t, "token"), fsm.Time(at.Draw(t, "at"))
+				e.observe(&fsm.Command{Kind: fsm.Acquire, Name: "a"}, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: k}, Deadline: d})
+				list[k] = d
+			},
+			"end": func(t *rapid.T) {
+				k := token.Draw(t, "token")
+				e.observe(&fsm.Command{Kind: fsm.Release}, fsm.Result{Ended: k})
+				delete(list, k)
+			},
+			"time passes": func(t *rapid.T) {
+				now := fsm.Time(at.Draw(t, "now"))
+				last := fsm.Time(-1)
+				for _, d := range e.due(now, 1000) {
+					if d.At > now || d.At < last || list[d.Token] != d.At {
+						t.Fatalf("due at %d: %+v after %d, the list has %d", now, d, last, list[d.Token])
+					}
+					last = d.At
+					delete(list, d.Token)
+				}
+				for k, d := range list {
+					if d <= now {
+						t.Fatalf("token %d, due at %d, is kept at %d", k, d, now)
+					}
+				}
+			},
+			"": func(t *rapid.T) {
+				if len(e.heap) != len(list) || len(e.byToken) != len(list) {
+					t.Fatalf("%d in the heap, %d by token, want %d", len(e.heap), len(e.byToken), len(list))
+				}
+			},
+		})
+	})
+}

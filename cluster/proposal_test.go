@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
+)
+
+// testOffice is an office whose proposer the test plays itself.
+func testOffice(queue int) *office {
+	return &office{queue: make(chan *proposal, queue), ended: make(chan struct{}), expiry: newExpiry()}
+}
+
+func TestFullQueueIsOverloaded(t *testing.T) {
+	o := testOffice(1)
+	if err := o.enqueue(newProposal(fsm.Command{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.submit(context.Background(), fsm.Command{}); !errors.Is(err, sema.ErrOverloaded) {
+		t.Fatalf("submit to a full queue: %v", err)
+	}
+}
+
+func TestCallerWhoGivesUpInTheQueueFails(t *testing.T) {
+	o := testOffice(1)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := o.submit(ctx, fsm.Command{}); !errors.Is(err, context.Canceled) || errors.Is(err, sema.ErrOutcomeUnknown) {
+		t.Fatalf("gave up in the queue: %v", err)
+	}
+	if batch := o.gather(<-o.queue); len(batch) != 0 {
+		t.Fatal("what the caller was told had failed is proposed")
+	}
+}
+
+func TestCallerWhoGivesUpInABatchDoesNotKnow(t *testing.T) {
+	o := testOffice(1)
+	ctx, cancel := context.WithCancel(context.Background())
+	answer := make(chan error)
+	go func() {
+		_, err := o.submit(ctx, fsm.Command{})
+		answer <- err
+	}()
+	if batch := o.gather(<-o.queue); len(batch) != 1 {
+		t.Fatal("not gathered")
+	}
+	cancel()
+	if err := <-answer; !errors.Is(err, sema.ErrOutcomeUnknown) || !errors.Is(err, context.Canceled) {
+		t.Fatalf("gave up in a batch: %v", err)
+	}
+}
+
+func TestWhatEndsByTimeGoesLast(t *testing.T) {
+	o := testOffice(8)
+	kinds := []fsm.Command{
+		{Kind: fsm.Expire, Name: "a"},
+		{Kind: fsm.Acquire, Name: "b", Token: 7}, // saw an overdue hold
+		{Kind: fsm.Touch, Name: "a"},
+		{Kind: fsm.Acquire, Name: "c"},
+		{Kind: fsm.Release, Name: "b"},
+	}
+	for _, c := range kinds {
+		if err := o.enqueue(newProposal(c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var order string
+	for _, p := range o.gather(<-o.queue) {
+		order += string('0'+byte(p.command.Kind)) + p.command.Name + " "
+	}
+	if want := "2a 1c 3b 4a 1b "; order != want {
+		t.Fatalf("order %q, want %q", order, want)
+	}
+}
+
+func TestBatchesAreBounded(t *testing.T) {
+	o := testOffice(2 * fsm.MaxCommands)
+	for range 2 * fsm.MaxCommands {
+		if err := o.enqueue(newProposal(fsm.Command{Kind: fsm.Query})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(o.gather(<-o.queue)); n != fsm.MaxCommands {
+		t.Fatalf("%d commands in a batch", n)
+	}
+}

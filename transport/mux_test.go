@@ -1,0 +1,116 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/semanode/sema/transport"
+)
+
+func newMux(t *testing.T, cluster byte) *transport.Mux {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := transport.NewMux(transport.MuxConfig{Listener: lis, ClusterID: [16]byte{cluster}})
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func TestMuxKeepsKindsApart(t *testing.T) {
+	a, b := newMux(t, 1), newMux(t, 1)
+	for _, kind := range []transport.StreamKind{transport.RaftStream, transport.GRPCStream} {
+		lis := b.Listener(kind)
+		go func() {
+			conn, err := lis.Accept()
+			if err == nil {
+				_, _ = conn.Write([]byte{byte(kind)})
+				_ = conn.Close()
+			}
+		}()
+		conn, err := a.Dial(context.Background(), kind, b.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(conn); err != nil || len(got) != 1 || got[0] != byte(kind) {
+			t.Fatalf("stream %d reached %v, %v", kind, got, err)
+		}
+		conn.Close()
+	}
+}
+
+func TestMuxTurnsStrangersAway(t *testing.T) {
+	m := newMux(t, 1)
+	t.Run("another cluster, who is told", func(t *testing.T) {
+		_, err := newMux(t, 2).Dial(context.Background(), transport.RaftStream, m.Addr().String())
+		if err == nil || !strings.Contains(err.Error(), "belongs to another cluster") {
+			t.Fatal(err)
+		}
+	})
+	t.Run("another kind", func(t *testing.T) {
+		_, err := newMux(t, 1).Dial(context.Background(), 99, m.Addr().String())
+		if err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Fatal(err)
+		}
+	})
+	for name, hello := range map[string]string{
+		"http": "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"tls":  "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("x", 32),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", m.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte(hello)); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			// Closed with bytes unread, the connection may also be reset.
+			if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("a stranger was answered: %d bytes, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestMuxCloseBreaksConnections(t *testing.T) {
+	a, b := newMux(t, 1), newMux(t, 1)
+	accepted := make(chan net.Conn, 1)
+	lis := b.Listener(transport.RaftStream)
+	go func() {
+		if conn, err := lis.Accept(); err == nil {
+			accepted <- conn
+		}
+	}()
+	conn, err := a.Dial(context.Background(), transport.RaftStream, b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-accepted
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the connection outlives its mux: %v", err)
+	}
+	if _, err := a.Dial(context.Background(), transport.RaftStream, b.Addr().String()); err == nil {
+		t.Fatal("a closed mux was reached")
+	}
+	if err := b.Close(); err != nil {
+		t.Fatalf("closing twice: %v", err)
+	}
+}
