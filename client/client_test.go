@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -142,26 +141,17 @@ func TestStatusNeedsNoLeader(t *testing.T) {
 func TestTLS(t *testing.T) {
 	authority := httptest.NewTLSServer(nil) // for its certificate
 	defer authority.Close()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, kill, err := start("127.0.0.1:0", transport.ServerConfig{NodeID: "n1", Backend: new(fakenode.Node),
+		TLS: &tls.Config{Certificates: authority.TLS.Certificates}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := transport.NewServer(transport.ServerConfig{NodeID: "n1", Backend: new(fakenode.Node),
-		TLS: &tls.Config{Certificates: authority.TLS.Certificates}})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(lis)
-	}()
-	defer func() {
-		server.Stop(t.Context())
-		<-done
-	}()
+	defer kill()
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.Certificate())
-	secure := dialWith(t, client.Config{Endpoints: []string{lis.Addr().String()}, TLS: &tls.Config{RootCAs: roots}})
+	secure := dialWith(t, client.Config{Endpoints: []string{addr}, TLS: &tls.Config{RootCAs: roots}})
 	mustAcquire(t, secure, "a")
-	if _, err := dial(t, lis.Addr().String()).Get(within(t, 300*time.Millisecond), "a"); !errors.Is(err, sema.ErrNoLeader) {
+	if _, err := dial(t, addr).Get(within(t, 300*time.Millisecond), "a"); !errors.Is(err, sema.ErrNoLeader) {
 		t.Errorf("without TLS: %v", err)
 	}
 }

@@ -36,25 +36,33 @@ func serve(t testing.TB, peers *transport.Peers) *member {
 
 func serveAt(t testing.TB, addr string, peers *transport.Peers) *member {
 	t.Helper()
-	lis, err := net.Listen("tcp", addr)
-	if err != nil {
+	m := new(member)
+	var err error
+	if m.addr, m.kill, err = start(addr, transport.ServerConfig{NodeID: "test", Backend: &m.Node, Peers: peers}); err != nil {
 		t.Fatal(err)
 	}
-	m := &member{addr: lis.Addr().String()}
-	server := transport.NewServer(transport.ServerConfig{NodeID: "test", Backend: &m.Node, Peers: peers})
+	t.Cleanup(m.kill)
+	return m
+}
+
+// start serves on addr until kill is called.
+func start(addr string, cfg transport.ServerConfig) (at string, kill func(), err error) {
+	lis, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, err
+	}
+	server := transport.NewServer(cfg)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = server.Serve(lis)
 	}()
-	m.kill = sync.OnceFunc(func() {
+	return lis.Addr().String(), sync.OnceFunc(func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
 		server.Stop(now)
 		<-done
-	})
-	t.Cleanup(m.kill)
-	return m
+	}), nil
 }
 
 // passing returns Peers for members that pass calls on. Here a node's raft

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"net"
 	"time"
 
 	"github.com/semanode/sema"
@@ -41,18 +40,9 @@ func Example() {
 
 // cluster stands for a cluster.
 func cluster() (endpoint string, stop func()) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	endpoint, stop, err := start("127.0.0.1:0", transport.ServerConfig{NodeID: "n1", Backend: new(fakenode.Node)})
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := transport.NewServer(transport.ServerConfig{NodeID: "n1", Backend: new(fakenode.Node)})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(lis)
-	}()
-	return lis.Addr().String(), func() {
-		server.Stop(context.Background())
-		<-done
-	}
+	return endpoint, stop
 }

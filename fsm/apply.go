@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/semanode/sema"
@@ -64,7 +65,7 @@ func admit(c *client, a sema.Attempt) error {
 		return sema.ErrAttemptFinished
 	case a.Seq-c.lowestOpen >= sema.MaxOpenAttempts:
 		return &sema.InvalidError{Field: "attempt.seq", Value: strconv.FormatUint(a.Seq, 10),
-			Limit: "less than 1024 above the lowest open one, " + strconv.FormatUint(c.lowestOpen, 10)}
+			Limit: fmt.Sprintf("less than %d above the lowest open one, %d", sema.MaxOpenAttempts, c.lowestOpen)}
 	}
 	return nil
 }
@@ -75,17 +76,24 @@ func (st *state) decide(c *Command) (Result, *hold) {
 	if c.Token != 0 {
 		return st.decideOverdue(c, s)
 	}
-	switch {
-	case !held:
+	if !held {
 		s = newSemaphore(c.Name, 1, st.epoch)
 		st.semaphores.set(c.Name, s)
-	case s.free():
-		s = st.writable(s)
-	default:
-		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+		return st.standing(s, st.grant(s, c)), nil
 	}
-	h := st.grant(s, c)
-	return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}, nil
+	if i := s.findAttempt(c.Attempt); i >= 0 { // the client was forgotten, its hold still stands
+		return st.standing(s, &s.holders[i]), nil
+	}
+	if s.free() {
+		s = st.writable(s)
+		return st.standing(s, st.grant(s, c)), nil
+	}
+	return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+}
+
+// standing tells the holder of a hold.
+func (st *state) standing(s *semaphore, h *hold) Result {
+	return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}
 }
 
 // decideOverdue answers an acquire whose leader saw an overdue hold. It grants
@@ -116,8 +124,7 @@ func (st *state) repeat(c *Command, o outcome) Result {
 	case o.status == sema.Acquired:
 		if held {
 			if i := s.find(o.token); i >= 0 {
-				h := &s.holders[i]
-				return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}
+				return st.standing(s, &s.holders[i])
 			}
 		}
 		return Result{Err: sema.ErrAttemptFinished} // granted, and ended since
@@ -140,10 +147,11 @@ func (st *state) touch(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	h := &st.writable(s).holders[i]
+	s = st.writable(s)
+	h := &s.holders[i]
 	h.deadline = max(h.deadline, st.clock.Add(h.timeout))
 	h.updated = st.wall(st.clock)
-	return Result{Info: st.info(sema.Acquired, c.Name, h), Deadline: h.deadline}
+	return st.standing(s, h)
 }
 
 // release frees a hold by its token or by its attempt.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"unicode/utf8"
 
 	"github.com/semanode/sema"
 )
@@ -28,11 +29,19 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
 }
 
-// AppendBatch appends the encoded batch to dst. It is an error to encode more
-// than MaxCommands or MaxBatchBytes: such an entry could not be decoded.
+// AppendBatch appends the encoded batch to dst. It refuses whatever DecodeBatch
+// would: an entry in the log that cannot be decoded stops every node.
 func AppendBatch(dst []byte, b Batch) ([]byte, error) {
 	if len(b.Commands) > MaxCommands {
 		return nil, fmt.Errorf("fsm: %d commands in a batch, at most %d", len(b.Commands), MaxCommands)
+	}
+	if b.Clock < 0 {
+		return nil, fmt.Errorf("fsm: a batch at cluster time %d", b.Clock)
+	}
+	for i := range b.Commands {
+		if err := b.Commands[i].check(); err != nil {
+			return nil, fmt.Errorf("fsm: command %d of a batch: %w", i, err)
+		}
 	}
 	start := len(dst)
 	dst = append(dst, batchVersion, 0, 0, 0, 0)
@@ -50,6 +59,22 @@ func AppendBatch(dst []byte, b Batch) ([]byte, error) {
 	return dst, nil
 }
 
+// check holds a command to what the format can carry, which is less than a
+// valid command: what the commands of a batch ask for is for Apply to judge.
+func (c *Command) check() error {
+	switch {
+	case !c.Kind.known():
+		return fmt.Errorf("of unknown kind %d", c.Kind)
+	case len(c.Name) > sema.MaxNameBytes || !utf8.ValidString(c.Name):
+		return sema.ValidateName(c.Name)
+	case len(c.Owner) > sema.MaxOwnerBytes || !utf8.ValidString(c.Owner):
+		return sema.ValidateOwner(c.Owner)
+	case c.Deadline < 0:
+		return fmt.Errorf("with deadline %d", c.Deadline)
+	}
+	return nil
+}
+
 func appendCommand(dst []byte, c *Command) []byte {
 	dst = appendUint(dst, 1, uint64(c.Kind))
 	dst = appendText(dst, 2, c.Name)
@@ -64,7 +89,8 @@ func appendCommand(dst []byte, c *Command) []byte {
 
 // DecodeBatch is the inverse of AppendBatch. It refuses, with an error that
 // matches [ErrMalformed], whatever AppendBatch could not have made: another
-// version, a wrong checksum, unknown fields or kinds, and anything over the limits.
+// version, a wrong checksum, unknown fields or kinds, anything over the limits,
+// and every encoding but the one that AppendBatch chooses.
 func DecodeBatch(entry []byte) (Batch, error) { return decodeBatch(entry, nil) }
 
 // decodeBatch appends the commands to buf, which the caller may use again.

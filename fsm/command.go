@@ -77,7 +77,7 @@ type Result struct {
 	Info sema.Info
 	// Err is nil or one of the errors of package sema.
 	Err error
-	// Deadline of the hold that was granted or touched.
+	// Deadline of the hold that was granted, touched or found by Query.
 	Deadline Time
 	// Ended is the token of the hold that this command ended, or zero.
 	Ended uint64

@@ -23,7 +23,8 @@
 // is refused. What is remembered of one client is bounded by
 // sema.MaxOpenAttempts, and a client that is silent for [ClientRetention] to twice
 // that, in cluster time, is forgotten. The idea is that of sessions in Ongaro's
-// Raft dissertation (2014), section 6.3.
+// Raft dissertation (2014), section 6.3. A hold outlives the memory of its
+// client: a retry of its attempt finds it as long as it stands.
 //
 // # Errors
 //
@@ -36,7 +37,9 @@
 // # Concurrency and cost
 //
 // Apply, Snapshot and Restore are called by raft, one at a time. The reading
-// methods may be called from any goroutine. With n semaphores held, a command
-// costs O(log n); a snapshot stops Apply for O(clients) and is then written
-// beside it, copy on write; a page of a list costs O(log n + page).
+// methods may be called from any goroutine. With n semaphores held, an acquire
+// or a release costs O(log n), and so does the first write to a semaphore or a
+// client after a snapshot; every other command costs O(1). A snapshot stops
+// Apply for O(1) and is then written beside it, copy on write; a page of a list
+// costs O(log n + page).
 package fsm

@@ -64,9 +64,13 @@ func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore reads a snapshot and then takes its state. A snapshot that is damaged
-// or of another version is refused and changes nothing. It closes snapshot.
+// or of another version is refused and changes nothing, and so is any once the
+// machine has failed. It closes snapshot.
 func (m *Machine) Restore(snapshot io.ReadCloser) error {
 	defer snapshot.Close()
+	if err := m.Err(); err != nil {
+		return err
+	}
 	restored, err := readSnapshot(snapshot)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)

@@ -41,7 +41,7 @@ func (m *Machine) List(prefix, after string, limit int) (infos []sema.Info, more
 	defer m.mu.RUnlock()
 	m.state.semaphores.ascend(max(prefix, after), func(name string, s *semaphore) bool {
 		switch {
-		case name == after && after != "":
+		case name == after:
 			return true
 		case !strings.HasPrefix(name, prefix):
 			return false
@@ -66,13 +66,13 @@ type Deadline struct {
 
 // Deadlines visits the holds of up to limit semaphores with names above after,
 // and returns the name to go on after, or "" at the end. No entry is applied
-// while visit runs.
+// while visit runs, and visit must not call the machine.
 func (m *Machine) Deadlines(after string, limit int, visit func(Deadline)) (next string) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n := 0
 	m.state.semaphores.ascend(after, func(name string, s *semaphore) bool {
-		if name == after && after != "" {
+		if name == after {
 			return true
 		}
 		for i := range s.holders {

@@ -39,10 +39,14 @@ func readSnapshot(from io.Reader) (*state, error) {
 			return nil, err
 		}
 	}
-	if _, err := r.from.ReadByte(); err != io.EOF {
+	switch _, err := r.from.ReadByte(); err {
+	case io.EOF:
+		return d.state, nil
+	case nil:
 		return nil, malformed("bytes after the trailer")
+	default:
+		return nil, err
 	}
-	return d.state, nil
 }
 
 // snapshotDecoder builds a state from records in their order.

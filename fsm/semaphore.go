@@ -60,7 +60,11 @@ func (s *semaphore) find(token uint64) int {
 }
 
 // findAttempt returns the index of the hold that this attempt was granted, or -1.
+// The zero value of a client is nobody's.
 func (s *semaphore) findAttempt(a sema.Attempt) int {
+	if a.Client.IsZero() {
+		return -1
+	}
 	for i := range s.holders {
 		if s.holders[i].client == a.Client && s.holders[i].seq == a.Seq {
 			return i

@@ -10,7 +10,7 @@ import (
 // holds; nothing else may decide anything.
 type state struct {
 	clock      Time
-	wallOffset int64 // wall clock minus clock, see setWall
+	wallOffset int64 // wall clock minus clock, see followWall
 	lastToken  uint64
 	semaphores table[string, *semaphore]
 	clients    clients
@@ -21,18 +21,23 @@ func newState() *state {
 	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients()}
 }
 
+// advance moves the clock to the stamp, never back.
+func (st *state) advance(s Stamp) {
+	st.clock = max(st.clock, s.Clock)
+	st.followWall(s)
+	st.clients.turn(st.clock)
+}
+
 // wallSlack is how far the wall clock may wander from cluster time before the
 // offset follows it: times shown for an untouched hold stay the same although
 // the two clocks never run quite alike.
 const wallSlack = 100 * time.Millisecond
 
-// advance moves the clock to the stamp, never back.
-func (st *state) advance(s Stamp) {
-	st.clock = max(st.clock, s.Clock)
-	if offset := s.Wall - int64(s.Clock); offset-st.wallOffset > int64(wallSlack) || st.wallOffset-offset > int64(wallSlack) {
+func (st *state) followWall(s Stamp) {
+	offset := s.Wall - int64(s.Clock)
+	if d := offset - st.wallOffset; d > int64(wallSlack) || d < -int64(wallSlack) {
 		st.wallOffset = offset
 	}
-	st.clients.turn(st.clock)
 }
 
 // wall is the wall-clock time at a moment of cluster time.

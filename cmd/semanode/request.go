@@ -35,8 +35,7 @@ func addRequest(cmd *cobra.Command, env func(string) string) *request {
 	if endpoints == "" {
 		endpoints = defaultEndpoint
 	}
-	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints, "nodes to ask, `HOST:PORT,...`: one that lives is enough;
-$"+endpointsEnv+" sets the default")
+	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints, "nodes to ask, `HOST:PORT,...`: one that lives is enough; $"+endpointsEnv+" sets the default")
 	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "`how long` to try before giving up")
 	addChoice(cmd, &r.output, "output", "o", "`how` to print the answer")
 	return r
