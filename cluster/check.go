@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema/fsm"
@@ -21,15 +22,28 @@ const cure = "move the data directory away and bring the node back under a new i
 
 // checkDisk reads what raft is about to trust, before raft reads it: raft falls
 // back to an older snapshot in silence when one is damaged, and meets a damaged
-// log by panicking much later. It changes nothing. It costs one reading of the
-// newest snapshot and of the log.
-func checkDisk(dir string, log raft.LogStore, snapshots raft.SnapshotStore) error {
+// log by panicking much later. It opens everything for reading only and changes
+// nothing. It costs one reading of the newest snapshot and of the log.
+func checkDisk(dir string) error {
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, hclog.NewNullLogger()) // the error tells
+	if err != nil {
+		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
+	}
 	last, err := checkSnapshots(dir, snapshots)
 	if err != nil {
 		return fmt.Errorf("%w; %s", err, cure)
 	}
-	if err := catchFault(func() error { return checkLog(log, last) }); err != nil {
-		return fmt.Errorf("the log in %s is damaged: %w; %s", filepath.Join(dir, logFile), err, cure)
+	if _, err := os.Stat(filepath.Join(dir, logFile)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
+			"remove the directory and bring the node back under a new id", dir)
+	}
+	log, err := openBolt(dir, true)
+	if err != nil {
+		return err
+	}
+	err = catchFault(func() error { return checkLog(log, last) })
+	if err = errors.Join(err, log.Close()); err != nil {
+		return fmt.Errorf("the log %s is damaged: %w; %s", filepath.Join(dir, logFile), err, cure)
 	}
 	return nil
 }

@@ -96,16 +96,18 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.listen(ctx, founding); err != nil {
 		return err
 	}
-	if n.bolt, err = openBolt(n.cfg.DataDir); err != nil {
+	if founding.Bootstrapped {
+		if err := checkDisk(n.cfg.DataDir); err != nil {
+			return err
+		}
+	}
+	if n.bolt, err = openBolt(n.cfg.DataDir, false); err != nil {
 		return err
 	}
 	st := &store{bolt: n.bolt, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, retainedSnapshots, n.log.Named("raft"))
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(n.cfg.DataDir, snapshotDir), err)
-	}
-	if err := checkDisk(n.cfg.DataDir, n.bolt, snapshots); err != nil {
-		return err
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -48,8 +49,8 @@ func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding found
 	case err != nil:
 		return err
 	case !exists && founding.Bootstrapped:
-		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
-			"remove the directory and bring the node back under a new id", n.cfg.DataDir)
+		return fmt.Errorf("the log %s is empty although it was written, and with it what this node voted is lost; "+
+			"remove the directory and bring the node back under a new id", filepath.Join(n.cfg.DataDir, logFile))
 	case !exists:
 		if err := bootstrap(conf, st, snapshots, n.trans, founding); err != nil {
 			return err

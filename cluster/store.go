@@ -19,14 +19,17 @@ const logFile = "raft.db"
 // which keep up are fed without reading the disk.
 const logCacheSize = 512
 
-// openBolt opens the file that holds the log, the term and the vote.
-func openBolt(dir string) (*raftboltdb.BoltStore, error) {
+// openBolt opens the file that holds the log, the term and the vote. To open it
+// for writing, bbolt walks all its pages in a goroutine of its own, where damage
+// is the end of the process: check it read-only first.
+func openBolt(dir string, readOnly bool) (*raftboltdb.BoltStore, error) {
 	path := filepath.Join(dir, logFile)
 	var store *raftboltdb.BoltStore
 	err := catchFault(func() (err error) {
 		store, err = raftboltdb.New(raftboltdb.Options{
 			Path: path,
 			BoltOptions: &bbolt.Options{
+				ReadOnly:       readOnly,
 				Timeout:        time.Second,           // for the lock that another process may have
 				NoFreelistSync: true,                  // else every commit writes the whole freelist
 				FreelistType:   bbolt.FreelistMapType, // finds free pages in O(1) after a long log was cut
