@@ -34,7 +34,8 @@
 //
 //	serve          answers clients, and peers; one each     ends when its server is stopped
 //	lead           takes and leaves office                  fed by raft's LeaderCh
-//	watchLeader    health, addresses of leaders             fed by raft's observer
+//	watchLeader    who leads, for health and for waiters    fed by raft's observer
+//	watchAddress   where clients reach each new leader      fed by watchLeader
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
 //	supervise      carries out the end                      fed by Close, Kill and faults
 //

@@ -179,14 +179,15 @@ func advertisedGRPC(configured string, bound net.Addr) string {
 func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend()})
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
-		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Peers: n.peers})
+		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.wg.Go(func() { n.lead(ctx) })
 	n.wg.Go(func() { n.watchLeader(ctx) })
+	n.wg.Go(func() { n.watchAddress(ctx) })
 	n.wg.Go(func() { n.watchMachine(ctx) })
 	go n.supervise() // waited for through n.done
 }

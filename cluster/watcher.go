@@ -2,27 +2,68 @@ package cluster
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema"
 )
 
 // watcher follows who leads: it keeps the health service and the address book
 // true and wakes those who wait for a leader.
 type watcher struct {
-	changed chan struct{} // holds one token: look again
-	known   chan struct{} // closed when a leader is known for the first time
+	wakeup chan struct{} // holds one token: look again
+
+	mu      sync.Mutex
+	leader  sema.Leader   // as last seen
+	changed chan struct{} // closed, and replaced, when leader changes
 }
 
 func newWatcher() *watcher {
-	return &watcher{changed: make(chan struct{}, 1), known: make(chan struct{})}
+	return &watcher{wakeup: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // wake makes the watcher look again. It never blocks.
 func (w *watcher) wake() {
 	select {
-	case w.changed <- struct{}{}:
+	case w.wakeup <- struct{}{}:
 	default:
+	}
+}
+
+// set notes who leads and tells those who wait.
+func (w *watcher) set(leader sema.Leader) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if leader != w.leader {
+		w.leader = leader
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}
+}
+
+func (w *watcher) get() (leader sema.Leader, changed <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leader, w.changed
+}
+
+// AwaitLeader implements [transport.Leaders].
+func (w *watcher) AwaitLeader(ctx context.Context, failed sema.Leader) (sema.Leader, error) {
+	for {
+		leader, changed := w.get()
+		if leader.ID != failed.ID {
+			failed = sema.Leader{} // it is gone; if it comes back, it leads anew
+		}
+		if leader.ID != "" && leader.ID != failed.ID {
+			return leader, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return sema.Leader{}, context.Cause(ctx)
+		}
 	}
 }
 
@@ -35,63 +76,67 @@ func (n *Node) watchLeader(ctx context.Context) {
 	})
 	n.raft.RegisterObserver(observer)
 	defer n.raft.DeregisterObserver(observer)
-	for known := false; ; {
-		retry := time.Duration(0)
+	for {
 		leader := n.Leader()
+		n.watcher.set(leader)
 		n.setServing(leader.ID != "")
-		if leader.ID != "" {
-			if !known {
-				known = true
-				close(n.watcher.known)
-			}
-			if leader.ID != n.cfg.ID && !n.learnAddress(ctx, leader.RaftAddr) {
-				retry = n.cfg.ElectionTimeout // it may have died; then an observation comes too
-			}
-		}
-		if !n.watchMore(ctx, observations, retry) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-observations:
+		case <-n.watcher.wakeup:
 		}
 	}
 }
 
-// watchMore waits for something to look at, or for retry if it is not zero. It
-// is false when ctx has ended.
-func (n *Node) watchMore(ctx context.Context, observations <-chan raft.Observation, retry time.Duration) bool {
-	var timer <-chan time.Time
-	if retry > 0 {
-		timer = time.After(retry)
+// watchAddress asks each new leader where clients reach it, until ctx ends: the
+// log knows raft addresses only, and a node may come back with another address
+// than it had.
+func (n *Node) watchAddress(ctx context.Context) {
+	for {
+		leader, changed := n.watcher.get()
+		var retry <-chan time.Time
+		if leader.ID != "" && leader.ID != n.cfg.ID {
+			if err := n.learnAddress(ctx, leader.RaftAddr); err != nil {
+				retry = time.After(n.cfg.ElectionTimeout)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-retry:
+		}
 	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-observations:
-	case <-n.watcher.changed:
-	case <-timer:
-	}
-	return true
 }
 
-// learnAddress asks the leader where clients reach it: it may have come back
-// with another address than it had.
-func (n *Node) learnAddress(ctx context.Context, raftAddr string) bool {
+func (n *Node) learnAddress(ctx context.Context, raftAddr string) error {
 	ctx, cancel := context.WithTimeout(ctx, peerStatusTimeout)
 	defer cancel()
 	st, err := n.askPeer(ctx, raftAddr)
 	if err != nil {
-		return false
+		return err
 	}
-	n.addrs.set(st.ID, st.GRPCAddr)
-	return true
+	if n.addrs.get(st.ID) != st.GRPCAddr {
+		n.addrs.set(st.ID, st.GRPCAddr)
+		n.watcher.wake()
+	}
+	return nil
 }
 
-// WaitLeader waits until this node knows a leader, for the first time.
+// WaitLeader waits until this node knows a leader.
 func (n *Node) WaitLeader(ctx context.Context) error {
-	select {
-	case <-n.watcher.known:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-n.done:
-		return n.endError()
+	for {
+		leader, changed := n.watcher.get()
+		if leader.ID != "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-n.done:
+			return n.endError()
+		}
 	}
 }

@@ -168,7 +168,7 @@ func (st *state) release(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	return st.ended(s, i)
+	return Result{Ended: st.end(s, i).token}
 }
 
 // releaseAttempt undoes an attempt whose answer was lost: it frees what the
@@ -189,7 +189,7 @@ func (st *state) releaseAttempt(c *Command) Result {
 	}
 	if s, held := st.semaphores.get(c.Name); held {
 		if i := s.findAttempt(c.Attempt); i >= 0 {
-			return st.ended(s, i)
+			return Result{Ended: st.end(s, i).token}
 		}
 	}
 	return Result{}
@@ -201,7 +201,7 @@ func (st *state) expire(c *Command) Result {
 	if s, held := st.semaphores.get(c.Name); held {
 		i := s.find(c.Token)
 		if i >= 0 && s.holders[i].deadline == c.Deadline && s.holders[i].overdue(st.clock) {
-			return st.ended(s, i)
+			return st.forced(s, i)
 		}
 	}
 	return Result{}
@@ -218,11 +218,11 @@ func (st *state) forceRelease(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	return st.ended(s, i)
+	return st.forced(s, i)
 }
 
-// ended ends hold i and describes it.
-func (st *state) ended(s *semaphore, i int) Result {
+// forced ends hold i and describes it.
+func (st *state) forced(s *semaphore, i int) Result {
 	h := st.end(s, i)
 	return Result{Info: st.info(sema.ForcedReleased, s.name, &h), Ended: h.token}
 }

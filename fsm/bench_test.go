@@ -1,10 +1,8 @@
 package fsm_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"runtime"
 	"testing"
 	"time"
@@ -68,7 +66,7 @@ func benchmarkStanding(b *testing.B, command func(i int) fsm.Command) {
 						next = (next + benchStep) % standing
 						commands[i] = command(next)
 					}
-					entries[e] = benchEntry(b, commands)
+					entries[e] = entryOf(b, fsm.Stamp{Term: 1}, commands...)
 				}
 				return entries
 			})
@@ -106,7 +104,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	m, _ := withHolds(b, standing)
 	perHold := float64(heap()-before) / standing
 	var stall, batch, write, read time.Duration
-	var file bytes.Buffer
+	var file []byte
 	b.ResetTimer()
 	for n := range b.N {
 		var touches []fsm.Command
@@ -114,31 +112,23 @@ func BenchmarkSnapshot(b *testing.B) {
 			i = (n + i*benchStep) % standing
 			touches = append(touches, fsm.Command{Kind: fsm.Touch, Name: benchName(i), Token: uint64(i + 1), Attempt: sema.Attempt{Client: benchClient(i), LowestOpen: 2}})
 		}
-		entry := benchEntry(b, touches)
+		entry := entryOf(b, fsm.Stamp{Term: 1}, touches...)
 		runtime.GC()
 		start := time.Now()
-		snapshot, err := m.Snapshot()
-		if err != nil {
-			b.Fatal(err)
-		}
+		snapshot := capture(b, m)
 		captured := time.Now()
 		m.Apply(entry)
 		applied := time.Now()
-		file.Reset()
-		if err := snapshot.Persist(&sink{Buffer: &file}); err != nil {
-			b.Fatal(err)
-		}
+		file = persist(b, snapshot)
 		written := time.Now()
-		if err := fsm.New().Restore(io.NopCloser(bytes.NewReader(file.Bytes()))); err != nil {
-			b.Fatal(err)
-		}
+		restore(b, file)
 		stall, batch, write, read = stall+captured.Sub(start), batch+applied.Sub(captured), write+written.Sub(applied), read+time.Since(written)
 	}
 	perRun := func(d time.Duration) float64 { return float64(d) / float64(b.N) }
 	b.ReportMetric(perRun(stall)/1e3, "stall-µs")
 	b.ReportMetric(perRun(batch)/1e3, "next-batch-µs")
-	b.ReportMetric(float64(file.Len())/perRun(write)*1e3, "persist-MB/s")
-	b.ReportMetric(float64(file.Len())/perRun(read)*1e3, "restore-MB/s")
+	b.ReportMetric(float64(len(file))/perRun(write)*1e3, "persist-MB/s")
+	b.ReportMetric(float64(len(file))/perRun(read)*1e3, "restore-MB/s")
 	b.ReportMetric(perHold, "bytes/hold")
 	runtime.KeepAlive(m)
 }
@@ -166,7 +156,7 @@ func cycles(b *testing.B, round, token uint64) ([]*raft.Log, uint64) {
 			attempt.Seq, attempt.LowestOpen = 0, seq+1
 			releases = append(releases, fsm.Command{Kind: fsm.Release, Name: name, Token: token, Attempt: attempt})
 		}
-		entries[e], entries[e+1] = benchEntry(b, acquires), benchEntry(b, releases)
+		entries[e], entries[e+1] = entryOf(b, fsm.Stamp{Term: 1}, acquires...), entryOf(b, fsm.Stamp{Term: 1}, releases...)
 	}
 	return entries, token
 }
@@ -176,15 +166,6 @@ func benchName(i int) string { return fmt.Sprintf("standing/%09d", i*benchStep%b
 func benchClient(i int) (id sema.ClientID) {
 	binary.BigEndian.PutUint64(id[:], uint64(i+1)*0x9E3779B97F4A7C15) // scattered, as random ones are
 	return id
-}
-
-func benchEntry(tb testing.TB, commands []fsm.Command) *raft.Log {
-	tb.Helper()
-	data, err := fsm.AppendBatch(nil, fsm.Batch{Stamp: fsm.Stamp{Term: 1}, Commands: commands})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &raft.Log{Term: 1, Data: data}
 }
 
 // withHolds returns a machine with n holds standing, each of its own client,
@@ -198,13 +179,7 @@ func withHolds(tb testing.TB, n int) (*fsm.Machine, uint64) {
 			commands = append(commands, fsm.Command{Kind: fsm.Acquire, Name: benchName(i), Owner: "bench@host:1", Timeout: time.Hour,
 				Attempt: sema.Attempt{Client: benchClient(i), Seq: 1, LowestOpen: 1}})
 		}
-		m.Apply(benchEntry(tb, commands))
+		m.Apply(entryOf(tb, fsm.Stamp{Term: 1}, commands...))
 	}
 	return m, uint64(n)
 }
-
-type sink struct{ *bytes.Buffer }
-
-func (s *sink) ID() string    { return "x" }
-func (s *sink) Cancel() error { return nil }
-func (s *sink) Close() error  { return nil }

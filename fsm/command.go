@@ -73,7 +73,7 @@ type Command struct {
 // Result is the answer to one command.
 type Result struct {
 	// Info answers Acquire, Touch and Query, and describes the hold that
-	// ForceRelease, Expire or Release ended.
+	// ForceRelease or Expire ended. A Release has none: Ended says it all.
 	Info sema.Info
 	// Err is nil or one of the errors of package sema.
 	Err error

@@ -5,7 +5,7 @@
 //     package sema.v1), with the gRPC health service and reflection.
 //   - A Backend that does not lead answers with [sema.NotLeaderError]; the server
 //     then passes the call on to the leader: one hop, the same deadline, marked
-//     so that it is never passed on again.
+//     so that it is never passed on again. Without a leader the call waits for one.
 //   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
 //   - [Mux] shares a node's one raft port between raft and forwarded calls, and
 //     turns away connections from other clusters.

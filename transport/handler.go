@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -24,7 +25,8 @@ type handler struct {
 	semav1.UnimplementedSemaServer
 	nodeID  string
 	backend Backend
-	peers   *Peers // nil: never passes on
+	peers   *Peers  // nil: never passes on
+	leaders Leaders // nil: never waits
 }
 
 func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav1.AcquireResponse, error) {
@@ -115,46 +117,89 @@ func (h *handler) Status(ctx context.Context, m *semav1.StatusRequest) (*semav1.
 // remote is a method of a generated client, such as semav1.SemaClient.Acquire.
 type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
 
-// serve answers locally or, if this node does not lead, passes the call on.
+// serve answers locally or, if this node does not lead, passes the call on. A
+// call that finds no leader, or one that cannot be reached, waits for the next
+// one: so it is served the moment there is one, and a thousand clients need not
+// ask again and again during an election.
 func serve[Req, Resp any](ctx context.Context, h *handler, m *Req, call remote[Req, Resp], local func() (*Resp, error)) (*Resp, error) {
 	resp, err := local()
-	var notLeader *sema.NotLeaderError
-	switch {
-	case err == nil:
-		// Metadata is a courtesy: a header that cannot be sent costs a hint, not the answer.
-		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, h.nodeID))
-		return resp, nil
-	case h.peers != nil && errors.As(err, &notLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) &&
-		notLeader.Leader.RaftAddr != "" && !wasForwarded(ctx):
-		return forward(ctx, h, notLeader.Leader, m, call)
-	default:
+	patience, cancel := context.WithTimeout(ctx, leaderPatience)
+	defer cancel()
+	var failed sema.Leader // who was asked in vain
+	for notLeader, ok := isNotLeader(err); ok; notLeader, ok = isNotLeader(err) {
+		leader, known := h.nextLeader(patience, notLeader, failed)
+		if !known || leader.ID != h.nodeID && (h.peers == nil || wasForwarded(ctx)) {
+			break
+		}
+		failed = leader
+		if leader.ID == h.nodeID {
+			resp, err = local()
+			continue
+		}
+		var reached bool
+		if resp, reached, err = forward(ctx, h, leader, m, call); reached {
+			return resp, err
+		}
+	}
+	if err != nil {
 		return nil, ErrorToStatus(err)
 	}
+	// Metadata is a courtesy: a header that cannot be sent costs a hint, not the answer.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, h.nodeID))
+	return resp, nil
 }
+
+// isNotLeader is about calls that changed nothing. A leader that was deposed in
+// the middle does not know the outcome, though it may know who leads now: to pass
+// such a call on could be a second effect.
+func isNotLeader(err error) (notLeader *sema.NotLeaderError, ok bool) {
+	ok = errors.As(err, &notLeader) && !errors.Is(err, sema.ErrOutcomeUnknown)
+	return notLeader, ok
+}
+
+// nextLeader is who to ask: the leader that the answer names or, if it names none
+// or one was asked in vain, the next that is known before ctx ends.
+func (h *handler) nextLeader(ctx context.Context, answer *sema.NotLeaderError, failed sema.Leader) (leader sema.Leader, known bool) {
+	if answer.Leader.RaftAddr != "" && failed.ID == "" {
+		return answer.Leader, true
+	}
+	if h.leaders == nil {
+		return sema.Leader{}, false
+	}
+	leader, err := h.leaders.AwaitLeader(ctx, failed)
+	return leader, err == nil
+}
+
+// leaderPatience is how long a call may wait for a leader: several elections.
+const leaderPatience = 5 * time.Second
 
 func wasForwarded(ctx context.Context) bool {
 	return len(metadata.ValueFromIncomingContext(ctx, ForwardedKey)) > 0
 }
 
 // forward makes the one hop. The deadline travels in ctx. An answer of the
-// leader, good or bad, is passed back as it is; a hop that broke is "not the
-// leader" if nothing was sent and "outcome unknown" otherwise.
-func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader, m *Req, call remote[Req, Resp]) (*Resp, error) {
+// leader, good or bad, is passed back as it is, and a hop that broke is "outcome
+// unknown". If nothing was sent, or who was asked does not lead, the leader was
+// not reached and err is a [sema.NotLeaderError].
+func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader, m *Req, call remote[Req, Resp]) (resp *Resp, reached bool, err error) {
 	peer, err := h.peers.Client(leader.RaftAddr)
 	if err != nil {
-		return nil, ErrorToStatus(err)
+		return nil, true, ErrorToStatus(err)
 	}
 	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
-	resp, err := call(peer, out, m)
+	resp, err = call(peer, out, m)
 	if err == nil {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, leader.ID, LeaderKey, leader.GRPCAddr))
-		return resp, nil
+		return resp, true, nil
 	}
-	if st, ok := status.FromError(err); ok && len(st.Details()) > 0 || ctx.Err() != nil {
-		return nil, err
+	st, ok := status.FromError(err)
+	switch {
+	case errors.Is(ErrorFromStatus(err), sema.ErrNotLeader):
+		return nil, false, ErrorFromStatus(err)
+	case !sent.Maybe() && ctx.Err() == nil:
+		return nil, false, &sema.NotLeaderError{}
+	case ok && len(st.Details()) > 0 || ctx.Err() != nil:
+		return nil, true, err
 	}
-	if sent.Maybe() {
-		return nil, ErrorToStatus(&sema.OutcomeUnknownError{Cause: err})
-	}
-	return nil, ErrorToStatus(&sema.NotLeaderError{})
+	return nil, true, ErrorToStatus(&sema.OutcomeUnknownError{Cause: err})
 }

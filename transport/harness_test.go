@@ -34,12 +34,18 @@ type member struct {
 // serve starts a member. peers, if not nil, makes it pass calls on.
 func serve(t testing.TB, id string, peers *transport.Peers) *member {
 	t.Helper()
+	return serveAwaiting(t, id, peers, nil)
+}
+
+// serveAwaiting starts a member whose calls wait for a leader.
+func serveAwaiting(t testing.TB, id string, peers *transport.Peers, leaders transport.Leaders) *member {
+	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &member{id: id, addr: lis.Addr().String()}
-	m.server = transport.NewServer(transport.ServerConfig{NodeID: id, Backend: &m.Node, Peers: peers})
+	m.server = transport.NewServer(transport.ServerConfig{NodeID: id, Backend: &m.Node, Peers: peers, Leaders: leaders})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport/semav1"
 )
 
@@ -26,11 +27,22 @@ type ServerConfig struct {
 	NodeID string
 	// Backend answers. Required.
 	Backend Backend
-	// Peers, if set, are where calls go that the backend answers with
-	// NotLeaderError. Without, that error is the answer.
+	// Leaders, if set, tells who leads: a call that the backend answers with
+	// NotLeaderError waits for a leader. Without, that error is the answer.
+	Leaders Leaders
+	// Peers, if set, are where such a call then goes, if it was not passed on
+	// already. Without, only a node that takes office itself meanwhile answers it.
 	Peers *Peers
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
+}
+
+// Leaders tells who leads.
+type Leaders interface {
+	// AwaitLeader waits until a leader is known, and returns it. If the leader is
+	// still the one that failed, a zero Leader for none, it waits until that has
+	// changed. An error means that ctx ended.
+	AwaitLeader(ctx context.Context, failed sema.Leader) (sema.Leader, error)
 }
 
 // Server serves a Backend over gRPC.
@@ -56,7 +68,7 @@ func NewServer(cfg ServerConfig) *Server {
 		),
 		health: health.NewServer(),
 	}
-	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers})
+	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)

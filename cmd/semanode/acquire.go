@@ -34,8 +34,8 @@ you have is no way to keep it: use touch.`,
 	}
 	var owner string
 	var timeout time.Duration
-	cmd.Flags().StringVar(&owner, "owner", "", "`who` takes it, for people to read (default USER@HOST:PID)")
-	cmd.Flags().DurationVar(&timeout, "timeout", sema.DefaultTimeout, "`how long` the hold stays good without a touch,\n100ms to 168h")
+	cmd.Flags().StringVar(&owner, "owner", "", "who takes it, for people to read (default USER@HOST:PID)")
+	cmd.Flags().DurationVar(&timeout, "timeout", sema.DefaultTimeout, "how long the hold stays good without a touch,\n100ms to 168h")
 	r := addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("owner") {

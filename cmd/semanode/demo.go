@@ -35,9 +35,9 @@ be.`,
   semanode demo --nodes 5 --workers 20 --duration 30s`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().DurationVar(&d.duration, "duration", 8*time.Second, "`how long` the workers work, 1s or more")
-	cmd.Flags().IntVar(&d.workers, "workers", 5, "`how many` workers compete, 1 to 100")
-	cmd.Flags().IntVar(&d.nodes, "nodes", 3, "`how many` nodes, 3 to 9: fewer do not outlive one")
+	cmd.Flags().DurationVar(&d.duration, "duration", 8*time.Second, "how long the workers work, 1s or more")
+	cmd.Flags().IntVar(&d.workers, "workers", 5, "how many workers compete, 1 to 100")
+	cmd.Flags().IntVar(&d.nodes, "nodes", 3, "how many nodes, 3 to 9: fewer do not outlive one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case d.duration < time.Second:

@@ -11,7 +11,7 @@ import (
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
-	p := startEnv(t, []string{"TMPDIR=" + temp}, "demo", "--duration", "4s", "--workers", "4")
+	p := startEnv(t, []string{"TMPDIR=" + temp}, "demo", "--workers", "4")
 	text := p.result().ok(t)
 	contains(t, text, "3 nodes run", "is killed", "  ok    ", "sections ran", "never two at once", "no update lost", "tokens rose from 1 to ", "the longest pause between two sections was ")
 	if strings.Contains(text, "FAIL") || strings.Count(text, "\n  ok    ") != 4 {

@@ -27,7 +27,7 @@ the next start with the same directory goes on where this one ended.`,
   semanode dev --nodes 5 --data-dir ./sema-dev`,
 		Args: cobra.NoArgs,
 	}
-	nodes := cmd.Flags().Int("nodes", 3, "`how many` nodes, 1 to 9")
+	nodes := cmd.Flags().Int("nodes", 3, "how many nodes, 1 to 9")
 	dataDir := cmd.Flags().String("data-dir", "", "keep the state in `DIR`, in a directory for each node")
 	log := addLogging(cmd, "off")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

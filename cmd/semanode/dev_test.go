@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,9 @@ import (
 // What dev tells to try works as it stands, and nothing is left behind.
 func TestDev(t *testing.T) {
 	t.Parallel()
+	if lis, err := net.Listen("tcp", defaultEndpoint); err == nil {
+		defer lis.Close() // taken, by this test or by somebody else
+	}
 	temp := t.TempDir()
 	p := startEnv(t, []string{"TMPDIR=" + temp}, "dev")
 	p.says("semanode list")
@@ -23,6 +27,7 @@ func TestDev(t *testing.T) {
 	tries := regexp.MustCompile(`(?m)^  semanode (.+)$`).FindAllStringSubmatch(text, -1)
 	codes := map[string]int{"acquire printer --owner bob": exitOtherwise}
 	for _, try := range tries {
+		contains(t, try[1], " --endpoints 127.0.0.1:") // it is not the default one
 		args := strings.Fields(try[1])
 		command, _, _ := strings.Cut(try[1], " --endpoints")
 		if r := semanode(t, args...); r.code != codes[command] || r.stdout == "" {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,8 +49,16 @@ func start(t testing.TB, args ...string) *process {
 
 func startEnv(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, env, args...)
+}
+
+// startWith starts semanode with more in its environment, by a command that
+// takes it and its arguments at the end.
+func startWith(t testing.TB, by, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, args: strings.Join(args, " "), done: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...)
+	line := slices.Concat(by, []string{os.Args[0]}, args)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), asSemanode, endpointsEnv+"=",
 		"GORACE=atexit_sleep_ms=0") // the race detector would make every exit last a second
 	p.cmd.Env = append(p.cmd.Env, env...)

@@ -35,9 +35,10 @@ func addRequest(cmd *cobra.Command, env func(string) string) *request {
 	if endpoints == "" {
 		endpoints = defaultEndpoint
 	}
-	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints, "nodes to ask, `HOST:PORT,...`: one that lives is enough; $"+endpointsEnv+" sets the default")
-	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "`how long` to try before giving up")
-	addChoice(cmd, &r.output, "output", "o", "`how` to print the answer")
+	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints,
+		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; $"+endpointsEnv+" sets the default")
+	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "how long to try before giving up")
+	addChoice(cmd, &r.output, "output", "o", "`FORMAT` of the answer")
 	return r
 }
 

@@ -46,7 +46,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	peers := flags.String("peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
-		"`how long` the leader may be silent before another\none is elected")
+		"how long the leader may be silent before another\none is elected")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if cfg.GRPCAddr == "" {
@@ -96,8 +96,8 @@ func addLogging(cmd *cobra.Command, level string) *logging {
 		level:  choice{level, []string{"trace", "debug", "info", "warn", "error", "off"}},
 		format: choice{"text", []string{"text", "json"}},
 	}
-	addChoice(cmd, &l.level, "log-level", "", "`how much` to log to stderr")
-	addChoice(cmd, &l.format, "log-format", "", "`how` to log")
+	addChoice(cmd, &l.level, "log-level", "", "`LEVEL` from which on to log to stderr")
+	addChoice(cmd, &l.format, "log-format", "", "`FORMAT` of the log")
 	return l
 }
 
