@@ -123,11 +123,11 @@ type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grp
 // ask again and again during an election.
 func serve[Req, Resp any](ctx context.Context, h *handler, m *Req, call remote[Req, Resp], local func() (*Resp, error)) (*Resp, error) {
 	resp, err := local()
-	patience, cancel := context.WithTimeout(ctx, leaderPatience)
+	waiting, cancel := context.WithTimeout(ctx, patience(ctx))
 	defer cancel()
 	var failed sema.Leader // who was asked in vain
 	for notLeader, ok := isNotLeader(err); ok; notLeader, ok = isNotLeader(err) {
-		leader, known := h.nextLeader(patience, notLeader, failed)
+		leader, known := h.nextLeader(waiting, notLeader, failed)
 		if !known || leader.ID != h.nodeID && (h.peers == nil || wasForwarded(ctx)) {
 			break
 		}
@@ -172,6 +172,16 @@ func (h *handler) nextLeader(ctx context.Context, answer *sema.NotLeaderError, f
 
 // leaderPatience is how long a call may wait for a leader: several elections.
 const leaderPatience = 5 * time.Second
+
+// patience leaves a quarter of the call's own time for the answer that there is
+// no leader. A caller whose time runs out first cannot know that nothing happened.
+func patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return leaderPatience
+	}
+	return min(leaderPatience, time.Until(deadline)*3/4)
+}
 
 func wasForwarded(ctx context.Context) bool {
 	return len(metadata.ValueFromIncomingContext(ctx, ForwardedKey)) > 0
