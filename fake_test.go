@@ -20,6 +20,7 @@ type script struct {
 	start   time.Time
 
 	mu    sync.Mutex
+	token uint64 // of the last acquire; a test may give it another
 	count map[string]int
 	lines []string
 }
@@ -53,6 +54,9 @@ func (s *script) Acquire(_ context.Context, name, owner string, timeout time.Dur
 		info, err = s.acquire(nth)
 	}
 	info.Name, info.Timeout, info.Token = name, timeout, uint64(nth)
+	s.mu.Lock()
+	s.token = info.Token
+	s.mu.Unlock()
 	if info.Owner == "" {
 		info.Owner = owner
 	}
@@ -61,10 +65,13 @@ func (s *script) Acquire(_ context.Context, name, owner string, timeout time.Dur
 
 func (s *script) Touch(ctx context.Context, name string) (sema.Info, error) {
 	nth := s.note("touch")
+	s.mu.Lock()
+	info := sema.Info{Status: sema.Acquired, Name: name, Token: s.token}
+	s.mu.Unlock()
 	if s.touch == nil {
-		return sema.Info{Status: sema.Acquired, Name: name}, nil
+		return info, nil
 	}
-	return sema.Info{Status: sema.Acquired, Name: name}, s.touch(ctx, nth)
+	return info, s.touch(ctx, nth)
 }
 
 func (s *script) Release(ctx context.Context, name string) error {

@@ -71,7 +71,7 @@ func (g *holdGuard) run(ctx context.Context, svc Service, hold Info, sent time.T
 		case <-next.C:
 		}
 		sent := time.Now()
-		switch err := touch(ctx, svc, hold.Name, deadline); {
+		switch err := touch(ctx, svc, hold, deadline); {
 		case err == nil:
 			if !expire.Stop() {
 				return // a late answer never revives a lost hold
@@ -88,10 +88,14 @@ func (g *holdGuard) run(ctx context.Context, svc Service, hold Info, sent time.T
 	}
 }
 
-// touch is one touch that ends at the deadline.
-func touch(ctx context.Context, svc Service, name string, deadline time.Time) error {
+// touch is one touch that ends at the deadline. A service that was given another
+// hold by that name touches that one; then this one is gone.
+func touch(ctx context.Context, svc Service, hold Info, deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	_, err := svc.Touch(ctx, name)
+	touched, err := svc.Touch(ctx, hold.Name)
+	if err == nil && touched.Token != hold.Token {
+		return ErrNotHeld
+	}
 	return err
 }

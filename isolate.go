@@ -148,7 +148,7 @@ func refresh(ctx context.Context, svc Service, hold Info, sent time.Time) (time.
 		return sent, nil
 	}
 	again := time.Now()
-	if err := touch(ctx, svc, hold.Name, again.Add(hold.Timeout)); err != nil {
+	if err := touch(ctx, svc, hold, again.Add(hold.Timeout)); err != nil {
 		return sent, err
 	}
 	return again, nil

@@ -438,3 +438,25 @@ func TestIsolateKeepsItsHoldToItself(t *testing.T) {
 		t.Errorf("calls of the fork: %v", fork.count)
 	}
 }
+
+// A Service has one hold by a name. If that is not the one that the work has any
+// more, touching it would keep somebody else's alive.
+func TestIsolateDoesNotLiveOnAnotherHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newScript()
+		work := func(ctx context.Context, hold sema.Info) (int, error) {
+			svc.mu.Lock()
+			svc.token = hold.Token + 1 // somebody acquired it through the same Service
+			svc.mu.Unlock()
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		}
+		_, err := sema.Isolate(t.Context(), svc, "job", "me", work, sema.IsolateOptions{Timeout: 3 * time.Second})
+		if !errors.Is(err, sema.ErrLost) {
+			t.Fatalf("it lived on another hold: %v", err)
+		}
+		if took := time.Since(svc.start); took != time.Second {
+			t.Fatalf("it learned of it after %v", took)
+		}
+	})
+}

@@ -53,6 +53,7 @@ type tries struct {
 	repeat  bool // a try may have taken effect, and its answer is not known
 	hops    int  // hints followed since the last pause
 	backoff time.Duration
+	spent   []*node // that failed in this round through the endpoints
 	asked   []EndpointError
 }
 
@@ -67,9 +68,12 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 		if err := ctx.Err(); err != nil {
 			return nil, t.repeat, t.ended(contextError(ctx))
 		}
-		n, err := c.nodes.pick()
+		n, newRound, err := c.nodes.pick(t.spent)
 		if err != nil {
 			return nil, t.repeat, t.ended(err)
+		}
+		if newRound {
+			t.spent = nil
 		}
 		resp, sent, err := try(ctx, c, n, rpc, message(t.repeat))
 		if err == nil {
@@ -128,19 +132,20 @@ func (t *tries) failed(ctx context.Context, n *node, err error, sent bool) (atOn
 	}
 	t.record(ctx, n.addr, err)
 	t.log.Debug("try failed", "endpoint", n.addr, "sent", sent, "error", err)
-	var notLeader *sema.NotLeaderError
-	switch {
-	case ctx.Err() != nil: // the node is not to blame
-	case v == askAgain:
-	case v == askLeader && errors.As(err, &notLeader):
-		if t.nodes.redirected(n, notLeader.Leader.GRPCAddr) && t.hops < maxHops {
-			t.hops++
-			return true, nil
-		}
-	default:
-		t.nodes.failed(n, !sent)
+	if v == askAgain || ctx.Err() != nil { // the node is not to blame
+		return false, nil
 	}
-	return false, nil
+	t.spent = append(t.spent, n)
+	var notLeader *sema.NotLeaderError
+	if v != askLeader || !errors.As(err, &notLeader) {
+		t.nodes.failed(n, !sent)
+		return false, nil
+	}
+	if !t.nodes.redirected(n, notLeader.Leader.GRPCAddr) || t.hops == maxHops {
+		return false, nil
+	}
+	t.hops++
+	return true, nil
 }
 
 // record remembers what a node said last. That a context ended is no news of it.

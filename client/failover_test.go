@@ -128,7 +128,8 @@ func TestALeaderOutOfReachCostsNothing(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			follower, leader := serve(t, passing(t)), serve(t, nil)
 			follower.follows(leader.addr, unreachable)
-			c := dialWith(t, client.Config{Endpoints: []string{follower.addr}, TryTimeout: time.Hour})
+			// An hour's pause after a failure: no try may fail.
+			c := dialWith(t, client.Config{Endpoints: []string{follower.addr}, BackoffBase: time.Hour})
 			mustAcquire(t, c, "a")
 			for range 200 {
 				if _, err := c.Get(within(t, 10*time.Second), "a"); err != nil {

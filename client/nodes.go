@@ -84,26 +84,34 @@ func (ns *nodes) newNode(addr string) (*node, error) {
 	return &node{addr: addr, conn: conn, client: semav1.NewSemaClient(conn)}, nil
 }
 
-// pick returns the node to ask next.
-func (ns *nodes) pick() (*node, error) {
+// pick returns the node to ask next. It is none of spent, those that failed the
+// same call, before all endpoints are: then a new round begins.
+func (ns *nodes) pick(spent []*node) (n *node, newRound bool, err error) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	if ns.closed {
-		return nil, sema.ErrClosed
+		return nil, false, sema.ErrClosed
 	}
 	if ns.better != nil && ns.better.connected() {
 		ns.home, ns.better = ns.better, nil
 	}
-	if ns.home != nil {
-		return ns.home, nil
+	if ns.home != nil && !slices.Contains(spent, ns.home) {
+		return ns.home, false, nil
 	}
 	now := time.Now()
 	for i := range ns.endpoints {
-		if n := ns.endpoints[(ns.turn+i)%len(ns.endpoints)]; n.usable(now) {
-			return n, nil
+		switch e := ns.endpoints[(ns.turn+i)%len(ns.endpoints)]; {
+		case slices.Contains(spent, e):
+		case e.usable(now):
+			return e, false, nil
+		case n == nil:
+			n = e // a poor chance is better than none
 		}
 	}
-	return ns.endpoints[ns.turn], nil // all are avoided: a poor chance is better than none
+	if n != nil {
+		return n, false, nil
+	}
+	return ns.endpoints[ns.turn], true, nil
 }
 
 // answered notes that n is alive, and that leader, unless empty, is the address

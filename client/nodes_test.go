@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/semanode/sema"
@@ -20,7 +21,7 @@ func prepare(t *testing.T, endpoints ...string) *nodes {
 
 func next(t *testing.T, ns *nodes) *node {
 	t.Helper()
-	n, err := ns.pick()
+	n, _, err := ns.pick(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +45,26 @@ func TestEndpointsAreAskedInTurn(t *testing.T) {
 	ns.failed(next(t, ns), false) // nor n3
 	if n := next(t, ns); n.addr != "n2:1" {
 		t.Errorf("asked %s, want n2:1: n1 is avoided", n.addr)
+	}
+}
+
+// Other calls that fail at the same time must not make one call miss an endpoint.
+func TestEachCallAsksEveryEndpoint(t *testing.T) {
+	ns := prepare(t, "n1:1", "n2:1", "n3:1")
+	for round := range 3 {
+		var spent []*node
+		for range 3 {
+			n, newRound, err := ns.pick(spent)
+			if err != nil || newRound || slices.Contains(spent, n) {
+				t.Fatalf("round %d: asked %s again (new round: %v, %v)", round, n.addr, newRound, err)
+			}
+			spent = append(spent, n)
+			ns.failed(n, true)
+			ns.failed(ns.endpoints[2], true) // by another call: it would be n1's turn again
+		}
+		if _, newRound, _ := ns.pick(spent); !newRound {
+			t.Errorf("round %d does not end", round)
+		}
 	}
 }
 
@@ -83,7 +104,7 @@ func TestAClosedClientHasNoNodes(t *testing.T) {
 	if ns.redirected(n, "n2:1") {
 		t.Error("a closed client was redirected")
 	}
-	if _, err := ns.pick(); !errors.Is(err, sema.ErrClosed) {
+	if _, _, err := ns.pick(nil); !errors.Is(err, sema.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -125,11 +125,9 @@ func TestUnknownAndFailedAreKeptApart(t *testing.T) {
 				{"release", tc.unknown, func(ctx context.Context, c *client.Client) error { return c.Release(ctx, "a") }},
 				{"get", false, func(ctx context.Context, c *client.Client) error { _, err := c.Get(ctx, "a"); return err }},
 			} {
-				answers := tc.answers
+				var tries atomic.Int64
 				node.Intercept(func(ctx context.Context, _ any, _ func() error) error {
-					err := answers[0]
-					answers = answers[1:]
-					if err != hang {
+					if err := tc.answers[tries.Add(1)-1]; err != hang {
 						return err
 					}
 					<-ctx.Done()

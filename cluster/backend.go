@@ -21,7 +21,12 @@ func (b backend) leading() (*office, error) {
 	if o := b.office.Load(); o != nil {
 		return o, nil
 	}
-	return nil, b.notLeader()
+	select {
+	case <-b.done:
+		return nil, b.endError()
+	default:
+		return nil, b.notLeader()
+	}
 }
 
 // Acquire decides from the leader's memory only that somebody else holds, and
@@ -73,7 +78,8 @@ func (b backend) Get(ctx context.Context, req transport.GetRequest) (sema.Info, 
 		return sema.Info{}, err
 	}
 	if !req.Stale {
-		return b.proposeInfo(ctx, nil, fsm.Command{Kind: fsm.Query, Name: req.Name})
+		info, err := b.proposeInfo(ctx, nil, fsm.Command{Kind: fsm.Query, Name: req.Name})
+		return info, b.readError(ctx, err)
 	}
 	if view := b.machine.Look(req.Name); view.Held {
 		return view.Info, nil
@@ -90,7 +96,7 @@ func (b backend) List(ctx context.Context, req transport.ListRequest) (transport
 	if !req.Stale {
 		// What is asked is of no matter: that the entry was applied is what counts.
 		if _, err := b.propose(ctx, nil, fsm.Command{Kind: fsm.Query}); !errors.Is(err, sema.ErrNotFound) {
-			return transport.ListResult{}, err
+			return transport.ListResult{}, b.readError(ctx, err)
 		}
 	}
 	limit := req.Limit
@@ -103,6 +109,18 @@ func (b backend) List(ctx context.Context, req transport.ListRequest) (transport
 		page.Next = infos[len(infos)-1].Name
 	}
 	return page, nil
+}
+
+// readError is the error of a call that changes nothing: whatever happened to its
+// entry, the outcome is known.
+func (b backend) readError(ctx context.Context, err error) error {
+	switch {
+	case !errors.Is(err, sema.ErrOutcomeUnknown):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return b.notLeader()
 }
 
 func (b backend) proposeInfo(ctx context.Context, invalid error, c fsm.Command) (sema.Info, error) {

@@ -90,8 +90,8 @@ func TestFollowerMissedTooMuch(t *testing.T) {
 	h := newHarness(t, 3, func(c *cluster.Config) { c.SnapshotInterval = 200 * time.Millisecond })
 	h.start("n1")
 	h.start("n2")
+	leader := h.leader() // in this process
 	process := h.startProcess("n3")
-	leader := h.leader()
 	acquire(t, leader, "before", "alice", time.Hour)
 	h.sigkill(process)
 
@@ -107,20 +107,37 @@ func TestFollowerMissedTooMuch(t *testing.T) {
 		return nil
 	})
 
+	process = h.startProcess("n3")
+	h.caughtUp(leader, "n3")
+	if !strings.Contains(h.logs.String(), "Installed remote snapshot") {
+		t.Fatal("n3 came back without a snapshot")
+	}
+
+	// Its log now begins behind the snapshot. It must be able to start from that.
+	writeEntries(t, leader, 500)
+	h.caughtUp(leader, "n3")
+	h.sigkill(process)
 	h.startProcess("n3")
-	eventually(t, "n3 has caught up", func() error {
+	acquire(t, leader, "after", "alice", time.Hour)
+	h.caughtUp(leader, "n3")
+}
+
+// caughtUp waits until a node has applied all that the leader has applied now.
+func (h *harness) caughtUp(leader *cluster.Node, id string) {
+	h.t.Helper()
+	want := leader.AppliedIndex()
+	eventually(h.t, id+" has caught up", func() error {
 		st, err := leader.Backend().Status(context.Background(), transport.StatusRequest{})
 		if err != nil {
 			return err
 		}
-		if n3 := st.Nodes[2]; n3.AppliedIndex < first+missed {
-			return fmt.Errorf("it is at %d, the leader at %d %s", n3.AppliedIndex, leader.AppliedIndex(), n3.Err)
+		for _, n := range st.Nodes {
+			if n.ID == id && n.AppliedIndex < want {
+				return fmt.Errorf("it is at %d of %d %s", n.AppliedIndex, want, n.Err)
+			}
 		}
 		return nil
 	})
-	if !strings.Contains(h.logs.String(), "Installed remote snapshot") {
-		t.Fatal("n3 came back without a snapshot")
-	}
 }
 
 // writeEntries writes n entries, from many goroutines so that raft writes them

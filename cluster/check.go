@@ -18,7 +18,9 @@ import (
 
 const snapshotDir = "snapshots"
 
-const cure = "move the data directory away and bring the node back under a new id, or from a copy of its disk"
+// cure is what helps a node whose disk is damaged. Its votes are part of the
+// damage, so an empty directory under the same id would not be safe.
+const cure = "restore the directory from a copy of this node's disk; the other nodes go on as long as they are a majority"
 
 // checkDisk reads what raft is about to trust, before raft reads it: raft falls
 // back to an older snapshot in silence when one is damaged, and meets a damaged
@@ -35,7 +37,7 @@ func checkDisk(dir string) error {
 	}
 	if _, err := os.Stat(filepath.Join(dir, logFile)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
-			"remove the directory and bring the node back under a new id", dir)
+			"%s", dir, cure)
 	}
 	log, err := openBolt(dir, true)
 	if err != nil {
@@ -71,8 +73,9 @@ func checkSnapshots(dir string, snapshots raft.SnapshotStore) (uint64, error) {
 	return newest.Index, nil
 }
 
-// checkSnapshotMetas finds snapshots that raft's store would pass over because
-// it cannot read what they are.
+// checkSnapshotMetas holds what each snapshot says it is to the name of its
+// directory: the description has no checksum, raft's store passes over one that
+// it cannot read, and raft believes the index of one that it can.
 func checkSnapshotMetas(dir string) error {
 	entries, err := os.ReadDir(filepath.Join(dir, snapshotDir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,20 +89,42 @@ func checkSnapshotMetas(dir string) error {
 			continue
 		}
 		path := filepath.Join(dir, snapshotDir, e.Name(), "meta.json")
-		data, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(data, new(raft.SnapshotMeta))
-		}
-		if err != nil {
+		if err := checkSnapshotMeta(path, e.Name()); err != nil {
 			return fmt.Errorf("snapshot description %s is damaged: %w", path, err)
 		}
 	}
 	return nil
 }
 
-// checkLog reads every entry. The log must go on where the snapshot ends,
-// without gaps, with terms that never fall, and each command must decode.
-func checkLog(log raft.LogStore, snapshot uint64) error {
+func checkSnapshotMeta(path, name string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var meta raft.SnapshotMeta
+	if err := json.Unmarshal(data, &meta); err != nil {
+		return err
+	}
+	if meta.Version != raft.SnapshotVersionMax || meta.ID != name || !strings.HasPrefix(name, fmt.Sprintf("%d-%d-", meta.Term, meta.Index)) {
+		return fmt.Errorf("it says version %d, term %d, index %d, id %q", meta.Version, meta.Term, meta.Index, meta.ID)
+	}
+	return nil
+}
+
+// termKey is where raft keeps the current term.
+var termKey = []byte("CurrentTerm")
+
+// diskLog is the part of a log store that is checked.
+type diskLog interface {
+	raft.LogStore
+	GetUint64(key []byte) (uint64, error)
+}
+
+// checkLog reads every entry. From where the snapshot ends the log must go on
+// without gaps, with terms that do not fall and none that the node has not heard
+// of. What is older may have gaps: raft leaves it there when a follower is brought
+// up to date by a snapshot, if the node ends before it is removed.
+func checkLog(log diskLog, snapshot uint64) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err
@@ -111,23 +136,51 @@ func checkLog(log raft.LogStore, snapshot uint64) error {
 	if first > snapshot+1 {
 		return fmt.Errorf("it begins with entry %d, but the newest snapshot ends with %d", first, snapshot)
 	}
+	current, err := log.GetUint64(termKey)
+	if err != nil {
+		return fmt.Errorf("current term: %w", err)
+	}
 	term := uint64(0)
-	for i := first; i <= last && first > 0; i++ {
+	for i := max(first, 1); i <= last; i++ {
 		var entry raft.Log
-		if err := log.GetLog(i, &entry); err != nil {
+		err := log.GetLog(i, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) && i <= snapshot {
+			term = 0 // what comes after a gap is another history
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}
-		if entry.Index != i || entry.Term < term {
-			return fmt.Errorf("entry %d says it is entry %d of term %d, after term %d", i, entry.Index, entry.Term, term)
+		if entry.Index != i || entry.Term < term || entry.Term > current {
+			return fmt.Errorf("entry %d says it is entry %d of term %d, after term %d, and the node is in term %d", i, entry.Index, entry.Term, term, current)
 		}
 		term = entry.Term
-		if entry.Type == raft.LogCommand {
-			if _, err := fsm.DecodeBatch(entry.Data); err != nil {
-				return fmt.Errorf("entry %d: %w", i, err)
-			}
+		if err := checkEntry(&entry); err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+// checkEntry decodes what raft and the state machine will decode, and refuses
+// types that this version does not write.
+func checkEntry(entry *raft.Log) error {
+	switch entry.Type {
+	case raft.LogCommand:
+		_, err := fsm.DecodeBatch(entry.Data)
+		return err
+	case raft.LogConfiguration:
+		return catchFault(func() error { // raft panics on what it cannot decode
+			raft.DecodeConfiguration(entry.Data)
+			return nil
+		})
+	case raft.LogNoop, raft.LogBarrier:
+		if len(entry.Data) != 0 {
+			return fmt.Errorf("%d bytes of data in an entry of type %v", len(entry.Data), entry.Type)
+		}
+		return nil
+	}
+	return fmt.Errorf("type %v", entry.Type)
 }
 
 // catchFault turns what a damaged bbolt file does to its reader into an error:

@@ -55,12 +55,31 @@ func readFounding(dir string) (foundingRecord, error) {
 	}
 	var r foundingRecord
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%s is damaged: %w; restore it from a copy, or remove the directory and let the node join under a new id", path, err)
+		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
 	}
 	if r.Format != foundingFormat {
 		return r, fmt.Errorf("%s has format %d, this build knows %d: use the version of semanode that wrote it", path, r.Format, foundingFormat)
 	}
+	if err := r.check(); err != nil {
+		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
+	}
 	return r, nil
+}
+
+// check holds the record's parts to each other.
+func (r foundingRecord) check() error {
+	peers, err := ParsePeers(r.Peers)
+	if err != nil {
+		return fmt.Errorf("peers %q", r.Peers)
+	}
+	cfg := Config{ID: r.NodeID, ClusterName: r.ClusterName, Peers: peers}
+	if err := cfg.validatePeers(); err != nil {
+		return fmt.Errorf("node %q with peers %q", r.NodeID, r.Peers)
+	}
+	if id := cfg.clusterID(); r.ClusterID != hex.EncodeToString(id[:]) {
+		return fmt.Errorf("cluster id %q is not that of its peers", r.ClusterID)
+	}
+	return nil
 }
 
 // openDirectory makes sure that the data directory is this node's, and claims

@@ -54,6 +54,8 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 func (n *Node) Err() error {
 	select {
 	case <-n.ending:
+		n.endMu.Lock()
+		defer n.endMu.Unlock()
 		return n.cause
 	default:
 		return nil
@@ -63,51 +65,62 @@ func (n *Node) Err() error {
 // endError is why a call on an ended node fails.
 func (n *Node) endError() error {
 	if err := n.Err(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", sema.ErrClosed, err)
 	}
 	return sema.ErrClosed
 }
 
-// fail ends the node with a cause. It does not wait, so anyone may call it.
+// fail ends the node with a cause. It does not wait, so anyone may call it. A
+// fault that comes while the node is ending anyway makes that end abrupt.
 func (n *Node) fail(err error) { n.end(faulted, err) }
 
 func (n *Node) end(how ending, cause error) {
-	n.endOnce.Do(func() {
-		n.how, n.cause = how, cause
-		if cause != nil {
-			n.log.Error("ending", "cause", cause)
-		}
-		close(n.ending)
-	})
+	n.endMu.Lock()
+	defer n.endMu.Unlock()
+	if cause != nil && n.cause == nil {
+		n.cause = cause
+		n.log.Error("ending", "cause", cause)
+	}
+	if how != closed {
+		n.abrupt.Do(func() { close(n.hurry) })
+	}
+	n.begin.Do(func() { close(n.ending) })
 }
 
-// supervise waits for the end to begin and carries it out.
+// supervise waits for the end to begin and carries it out. An end that is abrupt,
+// or becomes so, does not wait for a disk that may never answer.
 func (n *Node) supervise() {
 	defer close(n.done)
 	<-n.ending
-	if n.how != faulted {
-		n.closeErr = n.shutdown()
-		return
-	}
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		_ = n.shutdown() // the cause is what tells
-	}()
+	finished := make(chan error, 1)
+	go func() { finished <- n.shutdown() }()
 	select {
-	case <-finished:
-	case <-time.After(faultPatience): // stuck in the disk, for good perhaps
+	case n.closeErr = <-finished:
+		return
+	case <-n.hurry:
 	}
+	n.abort()
+	select {
+	case n.closeErr = <-finished:
+	case <-time.After(faultPatience):
+		n.closeErr = errors.New("the node did not stop: its disk does not answer")
+	}
+}
+
+// abort stops waiting for raft, and silences the node so that another leads.
+func (n *Node) abort() {
+	n.abortOnce.Do(func() { close(n.aborted) })
+	_ = n.mux.Close() // what matters is that the connections are gone
 }
 
 // shutdown stops everything in an order in which nobody waits for what is gone.
 func (n *Node) shutdown() error {
 	n.setServing(false)
-	if n.how == closed {
+	select {
+	case <-n.hurry:
+		n.abort()
+	default:
 		n.handOver()
-	} else {
-		close(n.aborted)
-		_ = n.mux.Close() // silence the heartbeats: another node must lead
 	}
 	n.stopServers()
 	n.cancel() // ends the term of office, which waits for its last entry
@@ -122,17 +135,22 @@ func (n *Node) handOver() {
 		return
 	}
 	// raft gives up on a transfer after an election timeout, so this ends.
-	if err := n.await(n.raft.LeadershipTransfer()); err != nil {
+	if err := n.await(context.Background(), n.raft.LeadershipTransfer()); err != nil {
 		n.log.Warn("leadership was not handed over; the others will elect", "error", err)
 	}
 }
 
+// stopServers lets the calls under way finish, for a while.
 func (n *Node) stopServers() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if n.how != closed {
-		cancel()
-	}
+	go func() { // ends with ctx
+		select {
+		case <-n.hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if n.clientServer != nil {
 		n.clientServer.Stop(ctx)
 	}
@@ -148,6 +166,7 @@ func (n *Node) releaseAll() error {
 		if err := n.raft.Shutdown().Error(); err != nil {
 			errs = append(errs, fmt.Errorf("raft: %w", err))
 		}
+		n.abortOnce.Do(func() { close(n.aborted) }) // it answers no more
 	}
 	if n.trans != nil {
 		n.trans.CloseStreams()

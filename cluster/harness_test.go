@@ -37,7 +37,8 @@ func newHarness(t testing.TB, n int, tune func(*cluster.Config)) *harness {
 	}
 	logger := hclog.New(&hclog.LoggerOptions{Output: h.logs, Level: hclog.Debug})
 	for _, p := range peers {
-		cfg := cluster.Config{ID: p.ID, DataDir: filepath.Join(dir, p.ID), RaftAddr: p.Addr, GRPCAddr: "127.0.0.1:0", Peers: peers, Logger: logger.Named(p.ID)}
+		cfg := cluster.Config{ID: p.ID, DataDir: filepath.Join(dir, p.ID), RaftAddr: p.Addr, GRPCAddr: "127.0.0.1:0", Peers: peers, Logger: logger.Named(p.ID),
+			ElectionTimeout: time.Second} // a test must not lose its leader because its machine is busy
 		if tune != nil {
 			tune(&cfg)
 		}

@@ -47,22 +47,24 @@ func (l *lease) hold(ctx context.Context, n *Node) bool {
 		return true
 	}
 	sent := time.Now()
-	if err := n.await(n.raft.VerifyLeader()); err != nil {
+	if err := n.await(ctx, n.raft.VerifyLeader()); err != nil {
 		return false
 	}
 	l.confirm(sent)
 	return true
 }
 
-// await waits for raft to answer. Once the node was stopped without waiting for
-// raft, it may never do so: then await gives up with raft.ErrRaftShutdown, and
-// the goroutine stays until raft answers or the process ends.
-func (n *Node) await(f raft.Future) error {
+// await waits for raft to answer, until ctx ends. When raft is stopped it leaves
+// futures without an answer that it held; await then gives up with
+// raft.ErrRaftShutdown, and the goroutine that waits for the future stays.
+func (n *Node) await(ctx context.Context, f raft.Future) error {
 	answered := make(chan error, 1)
 	go func() { answered <- f.Error() }()
 	select {
 	case err := <-answered:
 		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-n.aborted:
 		return raft.ErrRaftShutdown
 	}

@@ -48,16 +48,23 @@ type Node struct {
 	cancel context.CancelFunc // ends the node's own goroutines
 	wg     sync.WaitGroup     // counts them
 
-	endOnce  sync.Once
-	ending   chan struct{} // closed when the end begins
-	how      ending        // set before ending is closed
-	cause    error         // why, for a fault; set before ending is closed
-	aborted  chan struct{} // closed when raft is no longer waited for
-	done     chan struct{} // closed at the end
-	closeErr error         // set before done is closed
+	begin     sync.Once
+	ending    chan struct{} // closed when the end begins
+	abrupt    sync.Once
+	hurry     chan struct{} // closed when the end need not be graceful: Kill, or a fault
+	abortOnce sync.Once
+	aborted   chan struct{} // closed when raft is no longer waited for
+	done      chan struct{} // closed at the end
+	closeErr  error         // set before done is closed
+
+	endMu sync.Mutex // guards cause
+	cause error      // the first fault
 }
 
-var _ sema.Service = (*Node)(nil)
+var (
+	_ sema.Service = (*Node)(nil)
+	_ sema.Forker  = (*Node)(nil)
+)
 
 // Open starts a node and returns when it runs; it need not have found a leader
 // yet, see [Node.WaitLeader]. ctx bounds the opening only. On an error nothing
@@ -76,6 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		machine: fsm.New(),
 		watcher: newWatcher(),
 		ending:  make(chan struct{}),
+		hurry:   make(chan struct{}),
 		aborted: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -241,3 +249,6 @@ func (n *Node) Release(ctx context.Context, name string) error { return n.sessio
 func (n *Node) Get(ctx context.Context, name string) (sema.Info, error) {
 	return n.session.Get(ctx, name)
 }
+
+// Fork implements [sema.Forker]: the same node, with holds of its own.
+func (n *Node) Fork() sema.Service { return n.session.Fork() }

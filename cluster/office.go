@@ -79,7 +79,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 // clock shows now.
 func (n *Node) openOffice(ctx context.Context) (*office, error) {
 	for {
-		err := n.await(n.raft.Barrier(enqueueTimeout))
+		err := n.await(ctx, n.raft.Barrier(enqueueTimeout))
 		if err == nil {
 			o := &office{
 				node: n,

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -90,7 +91,8 @@ func (o *office) apply(batch []*proposal) ([]fsm.Result, error) {
 		return nil, err
 	}
 	future := o.node.raft.Apply(entry, enqueueTimeout)
-	if err := o.node.await(future); err != nil {
+	// Not until the office ends: what was proposed is waited for, so that its callers know.
+	if err := o.node.await(context.Background(), future); err != nil {
 		return nil, o.applyError(err)
 	}
 	results, ok := future.Response().([]fsm.Result)

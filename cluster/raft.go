@@ -17,9 +17,10 @@ import (
 // retainedSnapshots is how many snapshots stay on disk.
 const retainedSnapshots = 2
 
-// leaseTimeout is how long a leader goes on without hearing from a quorum; it
-// must be below the election timeout.
-func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout / 2 }
+// leaseTimeout is how long a leader goes on without hearing from a quorum. It must
+// be below the election timeout, and not by much: a leader that steps down because
+// its machine was busy for a moment costs an election.
+func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout * 4 / 5 }
 
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
@@ -44,13 +45,18 @@ func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding found
 		return err
 	}
 	conf := n.raftConfig()
+	if !founding.Bootstrapped {
+		if err := st.forgetHalfBootstrap(); err != nil {
+			return err
+		}
+	}
 	exists, err := raft.HasExistingState(st, st, snapshots)
 	switch {
 	case err != nil:
 		return err
 	case !exists && founding.Bootstrapped:
-		return fmt.Errorf("the log %s is empty although it was written, and with it what this node voted is lost; "+
-			"remove the directory and bring the node back under a new id", filepath.Join(n.cfg.DataDir, logFile))
+		return fmt.Errorf("the log %s is empty although it was written, and with it what this node voted is lost; %s",
+			filepath.Join(n.cfg.DataDir, logFile), cure)
 	case !exists:
 		if err := bootstrap(conf, st, snapshots, n.trans, founding); err != nil {
 			return err
@@ -62,8 +68,10 @@ func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding found
 			return err
 		}
 	}
-	n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, snapshots, n.trans)
-	return err
+	return catchFault(func() (err error) {
+		n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, snapshots, n.trans)
+		return err
+	})
 }
 
 func bootstrap(conf *raft.Config, st *store, snapshots raft.SnapshotStore, trans raft.Transport, founding foundingRecord) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -62,15 +63,54 @@ type store struct {
 }
 
 var (
-	_ raft.LogStore    = (*store)(nil)
-	_ raft.StableStore = (*store)(nil)
+	_ raft.LogStore          = (*store)(nil)
+	_ raft.MonotonicLogStore = (*store)(nil)
+	_ raft.StableStore       = (*store)(nil)
 )
 
+// watch times one operation. The limit is counted in slices: while the process is
+// stopped, or its machine, no slice ends, so that a pause is not taken for a disk
+// that stalls.
 func (s *store) watch(op string) (stop func()) {
-	timer := time.AfterFunc(s.limit, func() {
-		s.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", op, s.limit))
+	const slices = 10
+	var mu sync.Mutex // guards left and stopped
+	left, stopped := slices, false
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(s.limit/slices, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		switch left--; {
+		case stopped:
+		case left > 0:
+			timer.Reset(s.limit / slices)
+		default:
+			s.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", op, s.limit))
+		}
 	})
-	return func() { timer.Stop() }
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
+}
+
+// IsMonotonic makes raft remove the old log when the node is brought up to date by
+// a snapshot. Else it would keep entries from before the gap, some of which were
+// never committed, and could send them to others as if they were.
+func (s *store) IsMonotonic() bool { return true }
+
+// forgetHalfBootstrap undoes a bootstrap that was cut short: raft writes the term
+// before the founding membership, and would take the term for a log. It is for a
+// node that has never run.
+func (s *store) forgetHalfBootstrap() error {
+	last, err := s.LastIndex()
+	if err != nil || last > 0 {
+		return err
+	}
+	return s.SetUint64(termKey, 0)
 }
 
 // check ends the node if a write failed.

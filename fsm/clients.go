@@ -72,13 +72,13 @@ func (c *client) record(o outcome) {
 // who spoke last.
 type clients struct {
 	young, old generation
-	turnAt     Time // a multiple of ClientRetention
+	turnAt     Time // nextTurn of the clock
 }
 
 type generation = table[sema.ClientID, *client]
 
 func newClients() clients {
-	return clients{young: newGeneration(), old: newGeneration(), turnAt: Time(ClientRetention)}
+	return clients{young: newGeneration(), old: newGeneration(), turnAt: nextTurn(0)}
 }
 
 func newGeneration() generation {
@@ -94,8 +94,12 @@ func (cs *clients) turn(now Time) {
 	if now >= cs.turnAt.Add(ClientRetention) { // two turns at once
 		cs.old = newGeneration()
 	}
-	cs.turnAt = (now - now%Time(ClientRetention)).Add(ClientRetention)
+	cs.turnAt = nextTurn(now)
 }
+
+// nextTurn is the first multiple of ClientRetention after now: were turns counted
+// from the entries that happen to come, a client could outstay two of them.
+func nextTurn(now Time) Time { return (now - now%Time(ClientRetention)).Add(ClientRetention) }
 
 // heard returns the record of the client for writing, made if need be, with the
 // answers forgotten that it has. There must be an id.

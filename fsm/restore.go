@@ -80,6 +80,7 @@ func (d *snapshotDecoder) record(num protowire.Number, body []byte, length uint6
 
 func (d *snapshotDecoder) stateRecord(body []byte) error {
 	st := d.state
+	st.clients.turnAt = 0 // that of a new state
 	f := fields{rest: body}
 	for f.next() {
 		switch f.num {
@@ -99,6 +100,9 @@ func (d *snapshotDecoder) stateRecord(body []byte) error {
 		default:
 			f.unknown("state")
 		}
+	}
+	if f.err == nil && st.clients.turnAt != nextTurn(st.clock) {
+		f.fail("a turn at %d after clock %d", st.clients.turnAt, st.clock)
 	}
 	return f.err
 }

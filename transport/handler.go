@@ -27,6 +27,8 @@ type handler struct {
 	backend Backend
 	peers   *Peers  // nil: never passes on
 	leaders Leaders // nil: never waits
+	// stopping ends when the server stops: nothing waits for a leader any more.
+	stopping context.Context
 }
 
 func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav1.AcquireResponse, error) {
@@ -117,30 +119,48 @@ func (h *handler) Status(ctx context.Context, m *semav1.StatusRequest) (*semav1.
 // remote is a method of a generated client, such as semav1.SemaClient.Acquire.
 type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
 
-// serve answers locally or, if this node does not lead, passes the call on. A
-// call that finds no leader, or one that cannot be reached, waits for the next
-// one: so it is served the moment there is one, and a thousand clients need not
-// ask again and again during an election.
+// serve answers locally or, if this node does not lead, by the one that does.
 func serve[Req, Resp any](ctx context.Context, h *handler, m *Req, call remote[Req, Resp], local func() (*Resp, error)) (*Resp, error) {
 	resp, err := local()
-	waiting, cancel := context.WithTimeout(ctx, patience(ctx))
-	defer cancel()
+	if notLeader, ok := isNotLeader(err); ok {
+		return serveElsewhere(ctx, h, notLeader, m, call, local)
+	}
+	return answer(ctx, h, resp, err)
+}
+
+// serveElsewhere passes a call on to the leader. A call that finds no leader, or
+// one that cannot be reached, waits for the next one: so it is served the moment
+// there is one, and a thousand clients need not ask again and again during an
+// election.
+func serveElsewhere[Req, Resp any](ctx context.Context, h *handler, notLeader *sema.NotLeaderError, m *Req,
+	call remote[Req, Resp], local func() (*Resp, error)) (*Resp, error) {
+
+	deadline := time.Now().Add(patience(ctx))
 	var failed sema.Leader // who was asked in vain
-	for notLeader, ok := isNotLeader(err); ok; notLeader, ok = isNotLeader(err) {
-		leader, known := h.nextLeader(waiting, notLeader, failed)
+	for {
+		leader, known := h.nextLeader(ctx, deadline, notLeader, failed)
 		if !known || leader.ID != h.nodeID && (h.peers == nil || wasForwarded(ctx)) {
-			break
+			return nil, ErrorToStatus(notLeader)
 		}
 		failed = leader
 		if leader.ID == h.nodeID {
-			resp, err = local()
-			continue
+			resp, err := local()
+			if again, ok := isNotLeader(err); ok {
+				notLeader = again
+				continue
+			}
+			return answer(ctx, h, resp, err)
 		}
-		var reached bool
-		if resp, reached, err = forward(ctx, h, leader, m, call); reached {
+		resp, again, err := forward(ctx, h, leader, m, call)
+		if again == nil {
 			return resp, err
 		}
+		notLeader = again
 	}
+}
+
+// answer sends what this node's own backend said.
+func answer[Resp any](ctx context.Context, h *handler, resp *Resp, err error) (*Resp, error) {
 	if err != nil {
 		return nil, ErrorToStatus(err)
 	}
@@ -158,20 +178,23 @@ func isNotLeader(err error) (notLeader *sema.NotLeaderError, ok bool) {
 }
 
 // nextLeader is who to ask: the leader that the answer names or, if it names none
-// or one was asked in vain, the next that is known before ctx ends.
-func (h *handler) nextLeader(ctx context.Context, answer *sema.NotLeaderError, failed sema.Leader) (leader sema.Leader, known bool) {
+// or one was asked in vain, the next that is known before the deadline.
+func (h *handler) nextLeader(ctx context.Context, deadline time.Time, answer *sema.NotLeaderError, failed sema.Leader) (leader sema.Leader, known bool) {
 	if answer.Leader.RaftAddr != "" && failed.ID == "" {
 		return answer.Leader, true
 	}
 	if h.leaders == nil {
 		return sema.Leader{}, false
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	defer context.AfterFunc(h.stopping, cancel)()
 	leader, err := h.leaders.AwaitLeader(ctx, failed)
 	return leader, err == nil
 }
 
 // leaderPatience is how long a call may wait for a leader: several elections.
-const leaderPatience = 5 * time.Second
+const leaderPatience = 3 * time.Second
 
 // patience leaves a quarter of the call's own time for the answer that there is
 // no leader. A caller whose time runs out first cannot know that nothing happened.
@@ -189,27 +212,30 @@ func wasForwarded(ctx context.Context) bool {
 
 // forward makes the one hop. The deadline travels in ctx. An answer of the
 // leader, good or bad, is passed back as it is, and a hop that broke is "outcome
-// unknown". If nothing was sent, or who was asked does not lead, the leader was
-// not reached and err is a [sema.NotLeaderError].
-func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader, m *Req, call remote[Req, Resp]) (resp *Resp, reached bool, err error) {
+// unknown". If who was asked does not lead, or nothing was sent, then again says
+// so and the call may go elsewhere.
+func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader, m *Req,
+	call remote[Req, Resp]) (resp *Resp, again *sema.NotLeaderError, err error) {
+
 	peer, err := h.peers.Client(leader.RaftAddr)
 	if err != nil {
-		return nil, true, ErrorToStatus(err)
+		return nil, nil, ErrorToStatus(err)
 	}
 	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
 	resp, err = call(peer, out, m)
 	if err == nil {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, leader.ID, LeaderKey, leader.GRPCAddr))
-		return resp, true, nil
+		return resp, nil, nil
+	}
+	if again, ok := isNotLeader(ErrorFromStatus(err)); ok {
+		return nil, again, nil
 	}
 	st, ok := status.FromError(err)
 	switch {
-	case errors.Is(ErrorFromStatus(err), sema.ErrNotLeader):
-		return nil, false, ErrorFromStatus(err)
-	case !sent.Maybe() && ctx.Err() == nil:
-		return nil, false, &sema.NotLeaderError{}
-	case ok && len(st.Details()) > 0 || ctx.Err() != nil:
-		return nil, true, err
+	case ctx.Err() != nil || ok && len(st.Details()) > 0:
+		return nil, nil, err
+	case !sent.Maybe(): // the caller may reach it, though this node cannot
+		return nil, &sema.NotLeaderError{Leader: leader}, nil
 	}
-	return nil, true, ErrorToStatus(&sema.OutcomeUnknownError{Cause: err})
+	return nil, nil, ErrorToStatus(&sema.OutcomeUnknownError{Cause: err})
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport/semav1"
@@ -45,6 +46,8 @@ func (p *Peers) Client(addr string) (semav1.SemaClient, error) {
 			grpc.WithContextDialer(p.dial),
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithConnectParams(ReconnectParams),
+			// A node that vanished without a word is noticed within 15 s.
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 			SentOption())
 		if err != nil {
 			return nil, err

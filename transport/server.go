@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport/semav1"
@@ -49,6 +51,7 @@ type Leaders interface {
 type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
+	stop   context.CancelFunc // tells what waits that the server stops
 }
 
 // NewServer returns a Server that is not serving yet.
@@ -57,8 +60,11 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.TLS != nil {
 		creds = credentials.NewTLS(cfg.TLS)
 	}
+	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{
+		stop: stop,
 		grpc: grpc.NewServer(
+			grpc.StreamInterceptor(endWith(stopping)),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
 			grpc.ConnectionTimeout(10*time.Second),
@@ -68,7 +74,7 @@ func NewServer(cfg ServerConfig) *Server {
 		),
 		health: health.NewServer(),
 	}
-	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders})
+	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)
@@ -90,10 +96,12 @@ func (s *Server) SetServing(serving bool) {
 	s.health.SetServingStatus(semav1.Sema_ServiceDesc.ServiceName, state)
 }
 
-// Stop refuses new calls, lets those under way finish until ctx ends, and then
-// ends them too. It waits for every handler and is idempotent.
+// Stop refuses new calls, ends streams and what waits for a leader, lets the other
+// calls under way finish until ctx ends, and then ends them too. It waits for
+// every handler and is idempotent.
 func (s *Server) Stop(ctx context.Context) {
 	s.health.Shutdown()
+	s.stop()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -106,3 +114,29 @@ func (s *Server) Stop(ctx context.Context) {
 		<-stopped
 	}
 }
+
+// endWith ends streams when the server stops: those of the health service and of
+// reflection last as long as their client likes.
+func endWith(stopping context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		ctx, cancel := context.WithCancel(stream.Context())
+		defer cancel()
+		defer context.AfterFunc(stopping, cancel)()
+		ended := make(chan error, 1)
+		go func() { ended <- handle(srv, endingStream{stream, ctx}) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done(): // a handler that reads learns of it when its stream is gone
+			return status.Error(codes.Unavailable, "the node stops")
+		}
+	}
+}
+
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements [grpc.ServerStream].
+func (s endingStream) Context() context.Context { return s.ctx }

@@ -49,7 +49,7 @@ you have is no way to keep it: use touch.`,
 			if err != nil {
 				return err
 			}
-			if err := r.print(cmd).info(info); err != nil {
+			if err := r.printer(cmd).info(info); err != nil {
 				return err
 			}
 			if info.Status != sema.Acquired {

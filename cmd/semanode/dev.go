@@ -84,7 +84,7 @@ func (d dev) run(ctx context.Context) (err error) {
 // welcome tells what runs where, and what to try.
 func (d dev) welcome(dir string, local *localCluster) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "A cluster of %d runs in this process. Ctrl-C ends it.\n\n", len(local.nodes))
+	b.WriteString("A cluster runs in this process until Ctrl-C. Its nodes:\n\n")
 	for _, node := range local.nodes {
 		fmt.Fprintf(&b, "  %s  %s\n", node.ID(), node.GRPCAddr())
 	}

@@ -35,7 +35,7 @@ asked node's own state: it needs no leader and may be behind.`,
 			if err != nil {
 				return r.refused(cmd, args[0], err, fmt.Sprintf("nobody holds %q", args[0]))
 			}
-			return r.print(cmd).info(info)
+			return r.printer(cmd).info(info)
 		})
 	}
 	return cmd

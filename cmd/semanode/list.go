@@ -34,7 +34,7 @@ It walks through pages: a hold that comes or goes meanwhile may be missed. The
 		if err != nil {
 			return err
 		}
-		return r.print(cmd).list(holds)
+		return r.printer(cmd).list(holds)
 	}
 	return cmd
 }

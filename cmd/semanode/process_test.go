@@ -59,7 +59,7 @@ func startWith(t testing.TB, by, env []string, args ...string) *process {
 	p := &process{t: t, args: strings.Join(args, " "), done: make(chan struct{})}
 	line := slices.Concat(by, []string{os.Args[0]}, args)
 	p.cmd = exec.Command(line[0], line[1:]...)
-	p.cmd.Env = append(os.Environ(), asSemanode, endpointsEnv+"=",
+	p.cmd.Env = append(os.Environ(), asSemanode, endpointsEnv+"=", "TMPDIR="+t.TempDir(),
 		"GORACE=atexit_sleep_ms=0") // the race detector would make every exit last a second
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr

@@ -47,7 +47,7 @@ func (r *request) release(cmd *cobra.Command, name string, token uint64) error {
 		if err != nil {
 			return r.refused(cmd, name, err, fmt.Sprintf("token %d does not hold %q any more: somebody else does", token, name))
 		}
-		return r.print(cmd).released(name, token, released)
+		return r.printer(cmd).released(name, token, released)
 	})
 }
 
@@ -67,6 +67,6 @@ func (r *request) forceRelease(cmd *cobra.Command, name string, token uint64) er
 			return r.refused(cmd, name, err, fmt.Sprintf("token %d does not hold %q any more: nothing was changed", token, name))
 		}
 		ended.Status = sema.ForcedReleased
-		return r.print(cmd).info(ended)
+		return r.printer(cmd).info(ended)
 	})
 }

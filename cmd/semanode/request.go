@@ -66,8 +66,8 @@ func (r *request) ask(cmd *cobra.Command, ask func(ctx context.Context, c *clien
 	return ask(ctx, c)
 }
 
-// print returns where the command's answer goes.
-func (r *request) print(cmd *cobra.Command) printer {
+// printer returns where the command's answer goes.
+func (r *request) printer(cmd *cobra.Command) printer {
 	return printer{w: cmd.OutOrStdout(), json: r.output.value == "json"}
 }
 
@@ -78,7 +78,7 @@ func (r *request) refused(cmd *cobra.Command, name string, err error, text strin
 	if !errors.Is(err, sema.ErrNotHeld) && !errors.Is(err, sema.ErrNotFound) {
 		return err
 	}
-	return errors.Join(r.print(cmd).refusal(name, text), &refusal{text: text, cause: err})
+	return errors.Join(r.printer(cmd).refusal(name, text), &refusal{text: text, cause: err})
 }
 
 // defaultOwner tells people where a hold came from.

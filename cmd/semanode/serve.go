@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/semanode/sema"
 	"github.com/semanode/sema/cluster"
 )
 
@@ -49,10 +50,12 @@ restart it or replace the disk, the others go on meanwhile.`,
 		"how long the leader may be silent before another\none is elected")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if cfg.GRPCAddr == "" {
-			return usagef("no --grpc-addr: clients could not reach the node")
+		var unreachable error
+		if cfg.GRPCAddr == "" { // fine for a node that is embedded
+			unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 		}
-		if cfg.Peers, err = cluster.ParsePeers(*peers); err != nil {
+		cfg.Peers, err = cluster.ParsePeers(*peers)
+		if err := errors.Join(err, unreachable, cfg.Validate()); err != nil {
 			return err
 		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
@@ -74,6 +77,7 @@ func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
 	}
 	select {
 	case <-ctx.Done():
+		cfg.Logger.Info("stopping", "cause", context.Cause(ctx))
 		return node.Close()
 	case <-node.Done():
 		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())

@@ -203,9 +203,7 @@ func TestServeAlone(t *testing.T) {
 	for line := range strings.Lines(r.stderr) {
 		contains(t, line, `"@level":"`, `"@timestamp":"`)
 	}
-	if r.stderr == "" {
-		t.Error("nothing was logged")
-	}
+	contains(t, r.stderr, `"@message":"stopping"`)
 }
 
 // A second signal does not wait for what the first one began.
@@ -239,9 +237,9 @@ func TestServeWithoutQuorum(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := semanode(t, "status", "--endpoints", c.endpoints())
-	contains(t, r.fault(t, exitFailed), "no leader", c.grpc[0])
+	contains(t, r.fault(t, exitFailed), "no leader: 1 of 2 nodes can be reached", c.grpc[0])
 	contains(t, r.stdout, "\nn1  ", "\nn2  unreachable")
-	contains(t, semanode(t, "acquire", "a", "--endpoints", c.endpoints(), "--rpc-timeout", "500ms").fault(t, exitFailed), "no leader", c.grpc[0], c.grpc[1])
+	contains(t, semanode(t, "get", "a", "--endpoints", c.endpoints(), "--rpc-timeout", "1s").fault(t, exitFailed), "no leader", c.grpc[0], c.grpc[1])
 	c.processes[0].signal(syscall.SIGTERM)
 	if r := c.processes[0].result(); r.code != exitDone || r.stdout != "" {
 		t.Errorf("without a leader: %+v", r)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/transport"
 )
@@ -30,11 +29,11 @@ It exits with 0 if there is a leader, and with 1 if there is none.`,
 			if err != nil {
 				return err
 			}
-			if err := r.print(cmd).status(st); err != nil {
+			if err := r.printer(cmd).status(st); err != nil {
 				return err
 			}
 			if leaderOf(st) == nil {
-				return fmt.Errorf("%w by the node that answered, among %d nodes; asked %s", sema.ErrNoLeader, len(st.Nodes), r.endpoints)
+				return fmt.Errorf("no leader: %d of %d nodes can be reached; asked %s", reachable(st), len(st.Nodes), r.endpoints)
 			}
 			return nil
 		})
@@ -52,4 +51,14 @@ func leaderOf(st transport.ClusterStatus) *transport.NodeStatus {
 		}
 	}
 	return leader
+}
+
+// reachable counts the nodes that answered the one that was asked.
+func reachable(st transport.ClusterStatus) (n int) {
+	for _, node := range st.Nodes {
+		if node.Err == "" {
+			n++
+		}
+	}
+	return n
 }

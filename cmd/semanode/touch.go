@@ -32,7 +32,7 @@ It exits with 3 if the hold is gone: whoever does the work under it must stop.`,
 			if err != nil {
 				return r.refused(cmd, args[0], err, fmt.Sprintf("token %d does not hold %q any more: stop the work that it stood for", *token, args[0]))
 			}
-			return r.print(cmd).info(info)
+			return r.printer(cmd).info(info)
 		})
 	}
 	return cmd

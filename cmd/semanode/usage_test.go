@@ -43,8 +43,8 @@ func TestWrongUsage(t *testing.T) {
 		{"empty endpoint", []string{"get", "a", "--endpoints", "127.0.0.1:1,"}, []string{"Endpoints["}},
 		{"no port", []string{"get", "a", "--endpoints", "127.0.0.1"}, []string{"Endpoints[", "127.0.0.1"}},
 
-		{"serve without flags", []string{"serve"}, []string{"grpc-addr"}},
-		{"no id", []string{"serve", "--grpc-addr", "127.0.0.1:0"}, []string{`invalid id ""`, "; invalid raft-addr", "; invalid data-dir"}},
+		{"serve without flags", []string{"serve"}, []string{"invalid grpc-addr", "; invalid id", "; invalid raft-addr", "; invalid data-dir"}},
+		{"two faults", with("--id", "n/1", "--peers", "n1"), []string{`invalid peers "n1"`, `; invalid id "n/1"`}},
 		{"no port to listen on", with("--raft-addr", "localhost"), []string{`invalid raft-addr "localhost"`, "HOST:PORT"}},
 		{"empty peer", with("--peers", "n1=127.0.0.1:1,,n2=127.0.0.1:2"), []string{`invalid peers ""`, "ID=HOST:PORT"}},
 		{"repeated peer", with("--peers", "n1=127.0.0.1:1,n1=127.0.0.1:2"), []string{`invalid peers "n1"`, "each id once"}},

@@ -187,6 +187,25 @@ func TestANewerHoldIsNotForgottenForAnOlder(t *testing.T) {
 	}
 }
 
+// The answer to an acquire is overtaken by that to a later one.
+func TestAnOlderHoldDoesNotReplaceANewer(t *testing.T) {
+	node := new(fakenode.Node)
+	s := session.New(node, id)
+	node.Intercept(func(_ context.Context, _ any, apply func() error) error {
+		err := apply()
+		node.Intercept(nil)
+		node.End("a")
+		mustAcquire(t, s, "a")
+		return err
+	})
+	if info := mustAcquire(t, s, "a"); info.Token != 1 {
+		t.Fatalf("token %d", info.Token)
+	}
+	if info, err := s.Touch(t.Context(), "a"); err != nil || info.Token != 2 {
+		t.Errorf("touched %v, %v, want the newer hold", info.Token, err)
+	}
+}
+
 func TestAnsweredAndFailedAttemptsAreClosed(t *testing.T) {
 	node := new(fakenode.Node)
 	s := session.New(node, id)

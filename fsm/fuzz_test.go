@@ -1,0 +1,166 @@
+package fsm_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema/fsm"
+)
+
+// The input of these targets is a body; the header with its checksum, which
+// chance would never hit, is made in the target. Each has a twin that takes the
+// bytes as they are. The seeds here are enough to get deep; what the fuzzer found
+// worth keeping is in testdata/fuzz.
+
+// FuzzDecodeBatch: every body is refused with ErrMalformed or has this one
+// encoding, and the generated decoder reads the same values from it.
+func FuzzDecodeBatch(f *testing.F) {
+	for _, entry := range seedEntries(f) {
+		f.Add(entry[5:])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if batch, ok := decodes(t, sealed(body)); ok {
+			if generated := generatedBatch(t, body); !sameBatch(generated, batch) {
+				t.Fatalf("decoded %+v, the generated decoder reads %+v", batch, generated)
+			}
+		}
+	})
+}
+
+// FuzzDecodeEntry takes the header too.
+func FuzzDecodeEntry(f *testing.F) {
+	for _, entry := range seedEntries(f) {
+		f.Add(entry)
+	}
+	f.Fuzz(func(t *testing.T, entry []byte) { decodes(t, entry) })
+}
+
+// decodes reports whether an entry can be decoded. If so, it encodes to the same
+// bytes again.
+func decodes(t *testing.T, entry []byte) (fsm.Batch, bool) {
+	batch, err := fsm.DecodeBatch(entry)
+	if err != nil {
+		if !errors.Is(err, fsm.ErrMalformed) {
+			t.Fatalf("refused with %v", err)
+		}
+		return batch, false
+	}
+	if again, err := fsm.AppendBatch(nil, batch); err != nil || !bytes.Equal(again, entry) {
+		t.Fatalf("%x encodes to %x, %v", entry, again, err)
+	}
+	return batch, true
+}
+
+// FuzzRestore: every snapshot is refused with ErrMalformed and changes nothing,
+// or is what a machine writes that has its state.
+func FuzzRestore(f *testing.F) {
+	for _, snapshot := range seedSnapshots(f) {
+		f.Add(snapshot[12 : len(snapshot)-trailerSize])
+	}
+	f.Fuzz(func(t *testing.T, records []byte) { restores(t, sealedSnapshot(records)) })
+}
+
+// FuzzRestoreFile takes header and trailer too.
+func FuzzRestoreFile(f *testing.F) {
+	for _, snapshot := range seedSnapshots(f) {
+		f.Add(snapshot)
+	}
+	f.Fuzz(restores)
+}
+
+// trailerSize is how long the last record of a snapshot is, tag and length
+// included.
+const trailerSize = 16
+
+func restores(t *testing.T, file []byte) {
+	m := fsm.New()
+	apply(t, m, entryOf(t, at(0), acquire("before", 9, 9)))
+	before := snapshotOf(t, m)
+	err := m.Restore(io.NopCloser(bytes.NewReader(file)))
+	if (err == nil) != (fsm.CheckSnapshot(bytes.NewReader(file)) == nil) {
+		t.Fatalf("restored with %v, but checked otherwise", err)
+	}
+	want := file
+	if err != nil {
+		want = before
+		if !errors.Is(err, fsm.ErrMalformed) {
+			t.Fatalf("refused with %v", err)
+		}
+	}
+	if got := snapshotOf(t, m); !bytes.Equal(got, want) {
+		t.Fatalf("restored with %v\ngot  %x\nwant %x", err, got, want)
+	}
+	if err := knownOnly(decodeSnapshot(t, want).ProtoReflect()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzApply: an entry is applied or stops the machine, on two machines alike:
+// one that was there from the start, and one restored from its snapshot.
+func FuzzApply(f *testing.F) {
+	for _, entry := range seedEntries(f) {
+		f.Add(entry[5:], uint64(1))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, term uint64) { applies(t, sealed(body), term) })
+}
+
+// FuzzApplyEntry takes the header too.
+func FuzzApplyEntry(f *testing.F) {
+	for _, entry := range seedEntries(f) {
+		f.Add(entry, uint64(1))
+	}
+	f.Fuzz(applies)
+}
+
+func applies(t *testing.T, data []byte, term uint64) {
+	first := everything(t)
+	second := restore(t, snapshotOf(t, first))
+	entry := &raft.Log{Index: 5, Term: term, Data: data}
+	a, b := first.Apply(entry), second.Apply(entry)
+	results, applied := a.([]fsm.Result)
+	if !applied {
+		stopped, ok := a.(error)
+		if !ok || !errors.Is(stopped, fsm.ErrMalformed) || b.(error).Error() != stopped.Error() {
+			t.Fatalf("one answers %v, the other %v", a, b)
+		}
+		wantStopped(t, first, entryOf(t, at(0)))
+		wantStopped(t, second, entryOf(t, at(0)))
+		return
+	}
+	batch, err := fsm.DecodeBatch(data)
+	if err != nil || len(results) != len(batch.Commands) || !reflect.DeepEqual(a, b) {
+		t.Fatalf("%d commands (%v) are answered with\n%+v and\n%+v", len(batch.Commands), err, a, b)
+	}
+	snapshot := snapshotOf(t, first)
+	if !bytes.Equal(snapshotOf(t, second), snapshot) || !bytes.Equal(snapshotOf(t, restore(t, snapshot)), snapshot) {
+		t.Fatal("the machines differ")
+	}
+}
+
+// seedEntries have every kind of command, and faults.
+func seedEntries(f *testing.F) (entries [][]byte) {
+	named := fsm.Command{Name: "ä/1", Owner: "x", Timeout: 1e9, Token: 2, Deadline: 70e9, Attempt: acquire("", 2, 4).Attempt}
+	var all []fsm.Command
+	for kind := fsm.Acquire; kind <= fsm.Query; kind++ {
+		named.Kind = kind
+		all = append(all, named)
+	}
+	entries = append(entries, entryOf(f, at(0)).Data, entryOf(f, at(2*fsm.ClientRetention), all...).Data,
+		entryOf(f, at(1), acquire("new", 0, 0), acquire("new", 4, 9)).Data)
+	for _, data := range unappliable(f) {
+		if len(data) > 5 && len(data) < 1<<12 {
+			entries = append(entries, data)
+		}
+	}
+	return entries
+}
+
+func seedSnapshots(f *testing.F) [][]byte {
+	few, _ := withHolds(f, 3)
+	return [][]byte{snapshotOf(f, fsm.New()), snapshotOf(f, everything(f)), snapshotOf(f, few)}
+}
