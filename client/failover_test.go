@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestOneLivingEndpointIsEnough(t *testing.T) {
 func TestAHangingNodeIsLeftForAnother(t *testing.T) {
 	hanging, node := serve(t, nil), serve(t, nil)
 	hanging.hangs()
-	c := dialWith(t, client.Config{Endpoints: []string{hanging.addr, node.addr}, TryTimeout: 50 * time.Millisecond})
+	c := dialWith(t, client.Config{Endpoints: []string{hanging.addr, node.addr}, TryTimeout: 300 * time.Millisecond})
 	mustAcquire(t, c, "a")
 	for range 10 {
 		if _, err := c.Get(t.Context(), "a"); err != nil {
@@ -149,18 +150,23 @@ func TestAHintThatLeadsNowhereIsNotFollowedTwice(t *testing.T) {
 	misled, node := serve(t, nil), serve(t, nil)
 	nowhere := blackHole(t)
 	misled.follows(nowhere, nowhere)
-	c := dialWith(t, client.Config{Endpoints: []string{misled.addr, node.addr}, TryTimeout: 100 * time.Millisecond, BackoffMax: 30 * time.Millisecond})
+	followed := 0
+	c := dialWith(t, client.Config{Endpoints: []string{misled.addr, node.addr}, TryTimeout: 100 * time.Millisecond, BackoffMax: 30 * time.Millisecond,
+		Logger: onFailure(func(line string) {
+			if strings.Contains(line, "endpoint="+nowhere) {
+				followed++
+			}
+		})})
 	mustAcquire(t, c, "a")
 	node.answers(sema.ErrClosed, sema.ErrClosed, sema.ErrClosed) // back to the other one, three times
-	start := time.Now()
 	if _, err := c.Get(within(t, 20*time.Second), "a"); err != nil {
 		t.Error(err)
 	}
 	if n := len(misled.Requests()); n < 3 {
 		t.Errorf("the node that is misled was asked %d times, want 3 or more: the test does not show what it should", n)
 	}
-	if took := time.Since(start); took >= 100*time.Millisecond*3 {
-		t.Errorf("it took %v: the address was tried again each time", took)
+	if followed != 1 {
+		t.Errorf("the hint was followed %d times", followed)
 	}
 }
 
@@ -191,7 +197,7 @@ func TestOverloadedIsNotAskedAllTheTime(t *testing.T) {
 	if !errors.Is(err, sema.ErrNoLeader) {
 		t.Errorf("got %v", err)
 	}
-	if n := len(node.Requests()); n < 2 || n > 40 {
+	if n := len(node.Requests()); n > 40 {
 		t.Errorf("asked %d times in 600 ms with pauses of 25 ms and more on average", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,26 +57,29 @@ func TestNobodyThere(t *testing.T) {
 		"list":    func(ctx context.Context) error { _, err := c.List(ctx, transport.ListRequest{}); return err },
 		"status":  func(ctx context.Context) error { _, err := c.Status(ctx); return err },
 	}
+	ctx := within(t, time.Second)
+	var all sync.WaitGroup
 	for what, call := range calls {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			err := call(within(t, 600*time.Millisecond))
+		all.Go(func() {
+			err := call(ctx)
 			var noLeader *client.NoLeaderError
 			if !errors.As(err, &noLeader) || !errors.Is(err, sema.ErrNoLeader) || !errors.Is(err, context.DeadlineExceeded) ||
 				errors.Is(err, sema.ErrOutcomeUnknown) {
-				t.Fatalf("got %v, want a NoLeaderError", err)
+				t.Errorf("%s: got %v, want a NoLeaderError", what, err)
+				return
 			}
 			for _, addr := range endpoints {
 				if !strings.Contains(err.Error(), addr) {
-					t.Errorf("%q does not name %s", err, addr)
+					t.Errorf("%s: %q does not name %s", what, err, addr)
 				}
 			}
 			if text := err.Error(); !strings.HasPrefix(text, "no leader found: context deadline exceeded; asked ") ||
 				!strings.Contains(text, "connection refused") {
-				t.Errorf("%q does not tell what happened", text)
+				t.Errorf("%s: %q does not tell what happened", what, text)
 			}
 		})
 	}
+	all.Wait()
 }
 
 func TestAContextThatHasEndedAsksNobody(t *testing.T) {
@@ -134,7 +138,7 @@ func TestUnknownAndFailedAreKeptApart(t *testing.T) {
 					return ctx.Err()
 				})
 				ctx, cancel := context.WithCancel(t.Context())
-				c := dialWith(t, client.Config{Endpoints: []string{node.addr}, TryTimeout: 50 * time.Millisecond, BackoffMax: 25 * time.Millisecond,
+				c := dialWith(t, client.Config{Endpoints: []string{node.addr}, TryTimeout: 200 * time.Millisecond, BackoffMax: 25 * time.Millisecond,
 					Logger: afterFailures(len(tc.answers), cancel)})
 				err := call.make(ctx, c)
 				if unknown := errors.Is(err, sema.ErrOutcomeUnknown); unknown != call.unknown {
@@ -153,11 +157,18 @@ func TestUnknownAndFailedAreKeptApart(t *testing.T) {
 
 // afterFailures is a Logger that calls do when n tries have failed.
 func afterFailures(n int, do func()) hclog.Logger {
+	return onFailure(func(string) {
+		if n--; n == 0 {
+			do()
+		}
+	})
+}
+
+// onFailure is a Logger that tells of each try that failed, in one line.
+func onFailure(tell func(line string)) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: lines(func(line string) {
 		if strings.Contains(line, "try failed") {
-			if n--; n == 0 {
-				do()
-			}
+			tell(line)
 		}
 	})})
 }

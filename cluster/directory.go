@@ -95,6 +95,9 @@ func openDirectory(cfg Config) (foundingRecord, error) {
 	if err != nil {
 		return r, err
 	}
+	if !r.Bootstrapped && len(cfg.Peers) > 0 && !exists(filepath.Join(cfg.DataDir, logFile)) {
+		return claimDirectory(cfg) // the first start failed before anything was written, such as for a wrong address
+	}
 	if r.NodeID != cfg.ID {
 		return r, fmt.Errorf("data directory %s belongs to node %q, not to %q: start it with --id %s, or use another directory",
 			cfg.DataDir, r.NodeID, cfg.ID, r.NodeID)
@@ -117,7 +120,7 @@ func claimDirectory(cfg Config) (foundingRecord, error) {
 		return foundingRecord{}, fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
-		if name := e.Name(); name != "lost+found" && !strings.HasPrefix(name, foundingFile) {
+		if name := e.Name(); name != "lost+found" && name != snapshotDir && !strings.HasPrefix(name, foundingFile) {
 			return foundingRecord{}, fmt.Errorf("data directory %s holds %s but no %s: it is not a node's directory; use an empty one", cfg.DataDir, name, foundingFile)
 		}
 	}
@@ -149,6 +152,11 @@ func writeFounding(dir string, r foundingRecord) error {
 		return errors.Join(fmt.Errorf("data directory: %w", err), os.Remove(f.Name()))
 	}
 	return syncDirectory(dir)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func syncDirectory(dir string) error {

@@ -1,9 +1,13 @@
 package cluster
 
 import (
+	"reflect"
+	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"github.com/semanode/sema/fsm"
 )
@@ -32,9 +36,16 @@ func (n *Node) LastSnapshot() string { return n.raft.Stats()["last_snapshot_inde
 // HandOver gives leadership away without ending the node.
 func (n *Node) HandOver() { n.handOver() }
 
-// StallDisk makes the watchdog see an operation that never ends.
-func (n *Node) StallDisk() {
-	_ = (&store{limit: time.Millisecond, fail: n.fail}).watch("a write that hangs")
+// StallDisk makes every write of the log hang, as on a disk that does not answer,
+// until resume is called: it takes the writer's lock of the log's file.
+func (n *Node) StallDisk() (resume func()) {
+	field := reflect.ValueOf(n.bolt).Elem().FieldByName("conn")
+	db := *(**bbolt.DB)(unsafe.Pointer(field.UnsafeAddr()))
+	tx, err := db.Begin(true)
+	if err != nil {
+		panic(err)
+	}
+	return sync.OnceFunc(func() { _ = tx.Rollback() })
 }
 
 // CloseLog makes every later operation of raft on its disk fail.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,44 +87,118 @@ func TestCloseHandsOver(t *testing.T) {
 	}
 }
 
-func TestDiskFaultEndsNode(t *testing.T) {
+func TestDiskFailureEndsNode(t *testing.T) {
 	t.Parallel()
-	faults := map[string]func(*cluster.Node){
-		"stalled": func(n *cluster.Node) { n.StallDisk() },
-		"failed": func(n *cluster.Node) {
-			if err := n.CloseLog(); err != nil {
-				panic(err)
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			_, err := n.Acquire(ctx, "unlucky", "alice", time.Minute)
-			if !errors.Is(err, sema.ErrOutcomeUnknown) && !errors.Is(err, sema.ErrNotLeader) {
-				panic(fmt.Sprintf("acquire on a failed disk: %v", err))
-			}
-		},
+	h := startHarness(t, 3, nil)
+	leader := h.leader()
+	held := acquire(t, leader, "held", "alice", time.Minute)
+	if err := leader.CloseLog(); err != nil {
+		t.Fatal(err)
 	}
-	for name, inject := range faults {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := leader.Acquire(ctx, "unlucky", "alice", time.Minute); !errors.Is(err, sema.ErrOutcomeUnknown) && !errors.Is(err, sema.ErrNotLeader) {
+		t.Fatalf("acquire on a failed disk: %v", err)
+	}
+	h.endsByItself(leader, "disk failed")
+	if got := acquire(t, h.leader(), "held", "bob", time.Second); got.Token != held.Token {
+		t.Fatalf("after the fault: %+v", got)
+	}
+}
+
+func TestDiskStallEndsNode(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 3, func(c *cluster.Config) { c.WatchdogTimeout = time.Second })
+	leader := h.leader()
+	held := acquire(t, leader, "held", "alice", time.Minute)
+	defer leader.StallDisk()()
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := leader.Acquire(ctx, "unlucky", "alice", time.Minute); !errors.Is(err, sema.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("acquire on a stalled disk: %v", err)
+	}
+	if _, _ = leader.Acquire(ctx, "held", "bob", time.Minute); time.Since(began) > 800*time.Millisecond { // refused from memory, or not
+		t.Fatalf("the context ended, the call after %v", time.Since(began))
+	}
+	h.endsByItself(leader, "disk stalled")
+	if got := acquire(t, h.leader(), "held", "bob", time.Second); got.Token != held.Token {
+		t.Fatalf("after the fault: %+v", got)
+	}
+}
+
+// endsByItself waits for a node's end and checks the reason that it gives.
+func (h *harness) endsByItself(n *cluster.Node, cause string) {
+	h.t.Helper()
+	select {
+	case <-n.Done():
+	case <-time.After(10 * time.Second):
+		h.t.Fatalf("%s did not end", n.ID())
+	}
+	if err := n.Err(); err == nil || !strings.Contains(err.Error(), cause) {
+		h.t.Fatalf("%s ended with %v, want %q", n.ID(), err, cause)
+	}
+	delete(h.nodes, n.ID())
+}
+
+// TestEndOnAStalledDisk ends nodes whose disk does not answer. The goroutines that
+// hang in it stay; the caller must not.
+func TestEndOnAStalledDisk(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]struct {
+		with  func(*cluster.Node)
+		cause string // that the watchdog finds meanwhile
+	}{
+		"close": {func(n *cluster.Node) { _ = n.Close() }, "disk stalled"},
+		"kill":  {func(n *cluster.Node) { n.Kill() }, ""},
+	} {
 		t.Run(name, func(t *testing.T) {
-			h := startHarness(t, 3, nil)
+			h := startHarness(t, 3, func(c *cluster.Config) { c.WatchdogTimeout = 2 * time.Second })
 			leader := h.leader()
-			held := acquire(t, leader, "held", "alice", time.Minute)
-			inject(leader)
-			select {
-			case <-leader.Done():
-			case <-time.After(10 * time.Second):
-				t.Fatal("the node did not end")
+			defer leader.StallDisk()()
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			defer cancel()
+			if _, err := leader.Acquire(ctx, "unlucky", "alice", time.Minute); !errors.Is(err, sema.ErrOutcomeUnknown) {
+				t.Fatalf("acquire on a stalled disk: %v", err)
 			}
-			if err := leader.Err(); err == nil {
-				t.Fatal("the node does not say why it ended")
-			} else {
-				t.Log(err)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				end.with(leader)
+			}()
+			select {
+			case <-ended:
+			case <-time.After(15 * time.Second):
+				t.Fatalf("%s hangs with the disk", name)
+			}
+			if err := leader.Err(); end.cause != "" && (err == nil || !strings.Contains(err.Error(), end.cause)) {
+				t.Fatalf("it ended with %v", err)
 			}
 			delete(h.nodes, leader.ID())
-			if got := acquire(t, h.leader(), "held", "bob", time.Second); got.Token != held.Token {
-				t.Fatalf("after the fault: %+v", got)
+		})
+	}
+}
+
+// TestCloseWhileCallsWait closes a leader under load: each call must end, with an
+// answer or an error, also those that raft never answers.
+func TestCloseWhileCallsWait(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 1, func(c *cluster.Config) { c.ElectionTimeout = 50 * time.Millisecond })
+	leader := h.leader()
+	acquire(t, leader, "busy", "alice", time.Minute)
+	var wg sync.WaitGroup
+	for w := range 32 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				_, err := leader.Acquire(context.Background(), []string{"busy", fmt.Sprint("own", w, i)}[i%2], "bob", time.Minute)
+				if errors.Is(err, sema.ErrClosed) {
+					return
+				}
 			}
 		})
 	}
+	h.close("n1")
+	wg.Wait()
 }
 
 func TestCallsWithoutQuorum(t *testing.T) {

@@ -94,15 +94,22 @@ func (h *harness) leader() *cluster.Node {
 	h.t.Helper()
 	var leader *cluster.Node
 	eventually(h.t, "a node leads", func() error {
-		for _, n := range h.nodes {
-			if n.IsLeader() {
-				leader = n
-				return nil
-			}
+		if leader = h.leading(); leader == nil {
+			return errors.New("none does")
 		}
-		return errors.New("none does")
+		return nil
 	})
 	return leader
+}
+
+// leading returns the running node that leads now, or nil.
+func (h *harness) leading() *cluster.Node {
+	for _, n := range h.nodes {
+		if n.IsLeader() {
+			return n
+		}
+	}
+	return nil
 }
 
 // follower returns a running node that does not lead and knows who does.
@@ -127,7 +134,7 @@ func (h *harness) follower() *cluster.Node {
 // eventually waits for a named condition.
 func eventually(t testing.TB, name string, holds func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/status"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport"
@@ -54,10 +56,10 @@ func (b backend) Status(ctx context.Context, req transport.StatusRequest) (trans
 			continue
 		}
 		wg.Go(func() {
-			status := b.peerStatus(ctx, server)
+			peer := b.peerStatus(ctx, server)
 			mu.Lock()
 			defer mu.Unlock()
-			st.Nodes = append(st.Nodes, status)
+			st.Nodes = append(st.Nodes, peer)
 		})
 	}
 	wg.Wait()
@@ -97,7 +99,7 @@ func (n *Node) askPeer(ctx context.Context, raftAddr string) (transport.NodeStat
 	}
 	m, err := peer.Status(ctx, &semav1.StatusRequest{NodeOnly: true})
 	if err != nil {
-		return transport.NodeStatus{}, transport.ErrorFromStatus(err)
+		return transport.NodeStatus{}, errors.New(status.Convert(err).Message()) // shown to people, in one column
 	}
 	nodes := transport.StatusFromWire(m).Nodes
 	if len(nodes) != 1 {

@@ -2,8 +2,8 @@ package fsm
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
-	"sort"
 
 	"github.com/semanode/sema"
 )
@@ -33,11 +33,16 @@ func (c *client) finished(seq uint64) bool { return seq < c.lowestOpen }
 
 // outcome returns how the attempt was decided, if it was.
 func (c *client) outcome(seq uint64) (outcome, bool) {
-	i := sort.Search(len(c.outcomes), func(i int) bool { return c.outcomes[i].seq >= seq })
-	if i < len(c.outcomes) && c.outcomes[i].seq == seq {
-		return c.outcomes[i], true
+	i, decided := c.find(seq)
+	if !decided {
+		return outcome{}, false
 	}
-	return outcome{}, false
+	return c.outcomes[i], true
+}
+
+// find returns where the attempt's outcome is or belongs.
+func (c *client) find(seq uint64) (i int, decided bool) {
+	return slices.BinarySearchFunc(c.outcomes, seq, func(o outcome, seq uint64) int { return cmp.Compare(o.seq, seq) })
 }
 
 // close forgets the outcomes that the client has.
@@ -46,10 +51,7 @@ func (c *client) close(lowestOpen uint64) {
 		return
 	}
 	c.lowestOpen = lowestOpen
-	i := 0
-	for i < len(c.outcomes) && c.outcomes[i].seq < lowestOpen {
-		i++
-	}
+	i, _ := c.find(lowestOpen)
 	c.outcomes = c.outcomes[i:]
 	if len(c.outcomes) == 0 {
 		c.outcomes = nil
@@ -58,11 +60,11 @@ func (c *client) close(lowestOpen uint64) {
 
 // record remembers an outcome that is not there yet.
 func (c *client) record(o outcome) {
-	if n := len(c.outcomes); n == 0 || c.outcomes[n-1].seq < o.seq {
+	i, _ := c.find(o.seq)
+	if i == len(c.outcomes) {
 		c.outcomes = append(c.outcomes, o)
 		return
 	}
-	i := sort.Search(len(c.outcomes), func(i int) bool { return c.outcomes[i].seq >= o.seq })
 	c.outcomes = slices.Concat(c.outcomes[:i], []outcome{o}, c.outcomes[i:])
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // readBuffer is what reading a snapshot allocates whatever is in it.
-const readBuffer = 512 << 10
+const readBuffer = 128 << 10
 
 // TestDecodersAllocateWhatInputDeserves: a few bytes that claim much cost little,
 // and a mebibyte of nothing costs little more than itself.
@@ -68,7 +68,7 @@ func TestDecodersAllocateWhatInputDeserves(t *testing.T) {
 		if !errors.Is(err, fsm.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if most := uint64(readBuffer + 4*min(len(file), 1<<20)); got > most {
+		if most := uint64(readBuffer + 10*min(len(file), 1<<20)); got > most {
 			t.Errorf("snapshot with %s: %d bytes allocated for %d, want at most %d", name, got, len(file), most)
 		}
 	}

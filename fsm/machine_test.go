@@ -18,7 +18,7 @@ import (
 // unappliable are entries that stop a machine. Those with commands begin with
 // one that could be applied.
 func unappliable(t testing.TB) map[string][]byte {
-	valid := acquire("new", 1, 1)
+	valid := acquire("new", 7, 1)
 	body := func(change func(*logv1.Batch)) []byte {
 		message := batchMessage(fsm.Batch{Stamp: at(time.Hour), Commands: []fsm.Command{valid, valid}})
 		change(message)
@@ -81,7 +81,7 @@ func unappliable(t testing.TB) map[string][]byte {
 // TestEntryThatCannotBeApplied stops the machine for good, on every node with
 // the same words, and with nothing of the entry applied.
 func TestEntryThatCannotBeApplied(t *testing.T) {
-	good := entryOf(t, at(time.Hour), acquire("later", 1, 2))
+	good := entryOf(t, at(time.Hour), acquire("later", 7, 2))
 	for name, data := range unappliable(t) {
 		t.Run(name, func(t *testing.T) {
 			machines := [2]*fsm.Machine{everything(t), restore(t, snapshotOf(t, everything(t)))}

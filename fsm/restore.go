@@ -24,7 +24,7 @@ func CheckSnapshot(r io.Reader) error {
 // to what it has read, not to what a length claims, and checks what every state
 // that was written by this package keeps: order, tokens, permits and counts.
 func readSnapshot(from io.Reader) (*state, error) {
-	r := &recordReader{from: bufio.NewReaderSize(from, 256<<10)}
+	r := &recordReader{from: bufio.NewReaderSize(from, bufferBytes)}
 	if err := r.header(); err != nil {
 		return nil, err
 	}

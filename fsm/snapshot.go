@@ -23,6 +23,8 @@ const (
 	// maxRecordBytes bounds one record. The largest is a client with
 	// sema.MaxOpenAttempts outcomes that each ended a hold of the longest owner.
 	maxRecordBytes = 1 << 20
+	// bufferBytes is how much is read from or written to a disk at a time.
+	bufferBytes = 64 << 10
 
 	stateRecord, semaphoreRecord, clientRecord, trailerRecord = 1, 2, 3, 15
 )
@@ -65,7 +67,7 @@ func (c *capture) Persist(sink raft.SnapshotSink) error {
 func (c *capture) Release() {}
 
 func (c *capture) write(to io.Writer) error {
-	w := &recordWriter{to: bufio.NewWriterSize(to, 256<<10)}
+	w := &recordWriter{to: bufio.NewWriterSize(to, bufferBytes)}
 	header := binary.BigEndian.AppendUint32([]byte(snapshotMagic), snapshotVersion)
 	w.raw(header)
 	w.record(stateRecord, func(b []byte) []byte {

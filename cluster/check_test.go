@@ -1,0 +1,192 @@
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/semanode/sema/cluster"
+)
+
+// usedDirectory returns the configuration of a node that runs no more, whose
+// directory has a snapshot and entries behind it.
+func usedDirectory(t *testing.T) cluster.Config {
+	t.Helper()
+	h := newHarness(t, 1, func(c *cluster.Config) {
+		c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 10*time.Millisecond, 50, 20
+		c.ElectionTimeout = 50 * time.Millisecond
+	})
+	node := h.start("n1")
+	h.leader()
+	for i := 0; node.LastSnapshot() == "0" || i%50 != 0; i++ {
+		acquire(t, node, fmt.Sprintf("held/%d", i), "alice", time.Hour)
+	}
+	acquire(t, node, "last", "alice", time.Hour)
+	h.close("n1")
+	return h.cfgs["n1"]
+}
+
+// TestDamagedDirectoryIsRefused changes what has no checksum of its own, so that
+// it still reads well. Opening must not believe it.
+func TestDamagedDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
+	used := usedDirectory(t)
+	meta := func(field, value string) func(*testing.T, string) {
+		return editFiles("snapshots/*/meta.json", `"`+field+`":("[^"]*"|\d+)`, `"`+field+`":`+value)
+	}
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, dir string)
+		want   string
+	}{
+		"a snapshot of a later index":   {meta("Index", "90000"), "index 90000"},
+		"a snapshot of another term":    {meta("Term", "9"), "term 9"},
+		"a snapshot of another version": {meta("Version", "77"), "version 77"},
+		"another cluster id":            {editFiles("node.json", `"clusterId": "..`, `"clusterId": "zz`), "node.json is damaged"},
+		"peers that are none":           {editFiles("node.json", `"peers": "[^"]*"`, `"peers": "xx"`), "node.json is damaged"},
+		"a log of an unknown type": {editLog(func(e *raft.Log) bool {
+			e.Type = 77
+			return true
+		}), "is damaged: entry"},
+		"a command that became a barrier": {editLog(func(e *raft.Log) bool {
+			was := e.Type
+			e.Type = raft.LogBarrier
+			return was == raft.LogCommand
+		}), "is damaged: entry"},
+		"a membership that cannot be read": {editLog(func(e *raft.Log) bool {
+			e.Type, e.Data = raft.LogConfiguration, []byte{0xff, 1, 2}
+			return true
+		}), "is damaged: entry"},
+		"a term from before the log": {func(t *testing.T, dir string) {
+			withLog(t, dir, func(s *raftboltdb.BoltStore) error { return s.SetUint64([]byte("CurrentTerm"), 0) })
+		}, "the node is in term 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := used
+			cfg.DataDir = t.TempDir()
+			if err := os.CopyFS(cfg.DataDir, os.DirFS(used.DataDir)); err != nil {
+				t.Fatal(err)
+			}
+			c.damage(t, cfg.DataDir)
+			node, err := cluster.Open(context.Background(), cfg)
+			if err == nil {
+				node.Close()
+				t.Fatal("it opened")
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%v\nwant one line with %q", err, c.want)
+			}
+		})
+	}
+	node, err := cluster.Open(context.Background(), used)
+	if err != nil {
+		t.Fatalf("undamaged: %v", err)
+	}
+	defer node.Close()
+	eventually(t, "everything acknowledged stands", func() error {
+		_, err := node.Get(context.Background(), "last")
+		return err
+	})
+}
+
+// editFiles returns what replaces a pattern in files, which must be there.
+func editFiles(glob, pattern, replacement string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		paths, err := filepath.Glob(filepath.Join(dir, glob))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no %s: %v", glob, err)
+		}
+		for _, path := range paths {
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := regexp.MustCompile(pattern).ReplaceAll(before, []byte(replacement))
+			if bytes.Equal(before, after) {
+				t.Fatalf("%s has no %s", path, pattern)
+			}
+			if err := os.WriteFile(path, after, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// editLog returns what changes the newest entry for which change is true.
+func editLog(change func(*raft.Log) bool) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		withLog(t, dir, func(s *raftboltdb.BoltStore) error {
+			last, err := s.LastIndex()
+			if err != nil {
+				return err
+			}
+			for i := last; ; i-- {
+				var entry raft.Log
+				if err := s.GetLog(i, &entry); err != nil {
+					return err
+				}
+				if change(&entry) {
+					return s.StoreLog(&entry)
+				}
+			}
+		})
+	}
+}
+
+func withLog(t *testing.T, dir string, do func(*raftboltdb.BoltStore) error) {
+	t.Helper()
+	s, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := do(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBootstrapCutShort starts a node whose first start was cut off between the
+// two things that a bootstrap writes.
+func TestBootstrapCutShort(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, 1, nil)
+	h.start("n1")
+	h.close("n1")
+	cfg := h.cfgs["n1"]
+	editFiles("node.json", `"bootstrapped": true`, `"bootstrapped": false`)(t, cfg.DataDir)
+	if err := os.Remove(filepath.Join(cfg.DataDir, "raft.db")); err != nil {
+		t.Fatal(err)
+	}
+	withLog(t, cfg.DataDir, func(s *raftboltdb.BoltStore) error {
+		return s.Set([]byte("CurrentTerm"), binary.BigEndian.AppendUint64(nil, 1))
+	})
+	h.start("n1")
+	h.leader()
+}
+
+// TestFirstStartMayBeCorrected: a first start with a wrong address claims the
+// directory and fails. The corrected one must not be taken for another cluster.
+func TestFirstStartMayBeCorrected(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, 1, nil)
+	wrong := h.cfgs["n1"]
+	wrong.RaftAddr = "192.0.2.1:1" // TEST-NET-1: no address of this machine
+	wrong.Peers = []cluster.Peer{{ID: "n1", Addr: "192.0.2.1:1"}}
+	if node, err := cluster.Open(context.Background(), wrong); err == nil {
+		node.Close()
+		t.Fatal("it opened")
+	}
+	h.start("n1")
+	h.leader()
+}
