@@ -45,14 +45,13 @@
 //	propose        the proposer                             fed by the office's queue
 //	watchDeadlines the heap of deadlines, the sweep         ticks
 //
-// A goroutine waits for each of raft's futures. Raft may leave futures without an
-// answer when it is stopped in the middle; only after Kill or a fault can such a
-// goroutine outlive its node.
+// A goroutine waits for each of raft's futures. Raft leaves futures without an
+// answer that it held when it was stopped; such a goroutine outlives its node, and
+// holds nothing but the future.
 //
 // # Costs
 //
 // With n semaphores held: a command costs O(log n) and a share of one log entry
-// (one fsync here, one on a majority); a refusal from memory O(log n) and no
-// entry; taking office O(n) beside serving, to make the heap of deadlines; the
+// (one fsync here, one on a majority); a refusal from memory O(1) and no entry; taking office O(n) beside serving, to make the heap of deadlines; the
 // heap takes about 100 bytes a hold, on the leader only.
 package cluster
