@@ -24,7 +24,7 @@ import (
 func TestALeaderThatDiesIsTheSameAttemptElsewhere(t *testing.T) {
 	first, second := serve(t, nil), serve(t, nil)
 	asked := first.hangs()
-	c := dial(t, first.addr, second.addr)
+	c := dialWith(t, client.Config{Endpoints: []string{first.addr, second.addr}, TryTimeout: time.Minute})
 	acquired := make(chan error, 1)
 	go func() {
 		_, err := c.Acquire(t.Context(), "a", "me", timeout)
@@ -96,72 +96,85 @@ func TestAContextThatHasEndedAsksNobody(t *testing.T) {
 	}
 }
 
+var errHang = errors.New("no answer at all")
+
 // Which answers, in which order, leave the outcome unknown when the time is up.
 func TestUnknownAndFailedAreKeptApart(t *testing.T) {
-	hang := errors.New("hang")
+	calls := []struct {
+		what  string
+		reads bool
+		make  func(ctx context.Context, c *client.Client) error
+	}{
+		{"acquire", false, func(ctx context.Context, c *client.Client) error {
+			_, err := c.Acquire(ctx, "a", "me", timeout)
+			return err
+		}},
+		{"touch", false, func(ctx context.Context, c *client.Client) error { _, err := c.TouchToken(ctx, "a", 1); return err }},
+		{"release", false, func(ctx context.Context, c *client.Client) error { return c.Release(ctx, "a") }},
+		{"get", true, func(ctx context.Context, c *client.Client) error { _, err := c.Get(ctx, "a"); return err }},
+	}
 	for _, tc := range []struct {
 		what    string
 		answers []error // the context ends after the last one
 		unknown bool
 	}{
-		{"no answer", []error{hang}, true},
+		{"no answer", []error{errHang}, true},
 		{"not the leader", []error{&sema.NotLeaderError{}}, false},
 		{"overloaded", []error{sema.ErrOverloaded}, false},
 		{"closed", []error{sema.ErrClosed}, false},
 		{"the node does not know", []error{fakenode.ErrLost}, true},
-		{"no answer, then refused", []error{hang, &sema.NotLeaderError{}}, true},
+		{"no answer, then refused", []error{errHang, &sema.NotLeaderError{}}, true},
 		{"the node does not know, then overloaded twice", []error{fakenode.ErrLost, sema.ErrOverloaded, sema.ErrOverloaded}, true},
-		{"refused, then no answer", []error{&sema.NotLeaderError{}, sema.ErrClosed, hang}, true},
+		{"refused, then no answer", []error{&sema.NotLeaderError{}, sema.ErrClosed, errHang}, true},
 		{"a fault without a name", []error{status.Error(codes.Internal, "no idea")}, true},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
-			node := serve(t, nil)
-			for _, call := range []struct {
-				what    string
-				unknown bool
-				make    func(ctx context.Context, c *client.Client) error
-			}{
-				{"acquire", tc.unknown, func(ctx context.Context, c *client.Client) error {
-					_, err := c.Acquire(ctx, "a", "me", timeout)
-					return err
-				}},
-				{"touch", tc.unknown, func(ctx context.Context, c *client.Client) error { _, err := c.TouchToken(ctx, "a", 1); return err }},
-				{"release", tc.unknown, func(ctx context.Context, c *client.Client) error { return c.Release(ctx, "a") }},
-				{"get", false, func(ctx context.Context, c *client.Client) error { _, err := c.Get(ctx, "a"); return err }},
-			} {
-				var tries atomic.Int64
-				node.Intercept(func(ctx context.Context, _ any, _ func() error) error {
-					if err := tc.answers[tries.Add(1)-1]; err != hang {
-						return err
+			var all sync.WaitGroup
+			for _, call := range calls {
+				all.Go(func() {
+					addr, err := afterAnswers(t, tc.answers, call.make)
+					unknown := tc.unknown && !call.reads
+					if got := errors.Is(err, sema.ErrOutcomeUnknown); got != unknown {
+						t.Errorf("%s: got %v, want unknown: %v", call.what, err, unknown)
 					}
-					<-ctx.Done()
-					return ctx.Err()
+					if got := errors.Is(err, sema.ErrNoLeader); got == unknown {
+						t.Errorf("%s: %v matches ErrNoLeader: %v", call.what, err, got)
+					}
+					if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), addr) {
+						t.Errorf("%s: %v does not tell why, or whom it asked", call.what, err)
+					}
 				})
-				ctx, cancel := context.WithCancel(t.Context())
-				c := dialWith(t, client.Config{Endpoints: []string{node.addr}, TryTimeout: 200 * time.Millisecond, BackoffMax: 25 * time.Millisecond,
-					Logger: afterFailures(len(tc.answers), cancel)})
-				err := call.make(ctx, c)
-				if unknown := errors.Is(err, sema.ErrOutcomeUnknown); unknown != call.unknown {
-					t.Errorf("%s: got %v, want unknown: %v", call.what, err, call.unknown)
-				}
-				if noLeader := errors.Is(err, sema.ErrNoLeader); noLeader == call.unknown {
-					t.Errorf("%s: %v matches ErrNoLeader: %v", call.what, err, noLeader)
-				}
-				if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), node.addr) {
-					t.Errorf("%s: %v does not tell why, or whom it asked", call.what, err)
-				}
 			}
+			all.Wait()
 		})
 	}
 }
 
-// afterFailures is a Logger that calls do when n tries have failed.
-func afterFailures(n int, do func()) hclog.Logger {
-	return onFailure(func(string) {
-		if n--; n == 0 {
-			do()
+// afterAnswers makes a call to a node that answers each try in turn, and ends its
+// context once all answers have come. It returns the node's address and how the
+// call ended.
+func afterAnswers(t *testing.T, answers []error, call func(context.Context, *client.Client) error) (addr string, err error) {
+	node := serve(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var asked, failed atomic.Int64
+	c := dialWith(t, client.Config{Endpoints: []string{node.addr}, TryTimeout: 400 * time.Millisecond, BackoffMax: 25 * time.Millisecond,
+		Logger: onFailure(func(string) {
+			if asked.Load() > 0 && failed.Add(1) == int64(len(answers)) {
+				cancel()
+			}
+		})})
+	if _, err := c.Status(within(t, 20*time.Second)); err != nil { // connects, however long it takes
+		t.Error(err)
+	}
+	node.Intercept(func(ctx context.Context, _ any, _ func() error) error {
+		if err := answers[asked.Add(1)-1]; err != errHang {
+			return err
 		}
+		<-ctx.Done()
+		return ctx.Err()
 	})
+	return node.addr, call(ctx, c)
 }
 
 // onFailure is a Logger that tells of each try that failed, in one line.
