@@ -30,6 +30,10 @@ func (n *Node) Clock() fsm.Time { return n.machine.Clock() }
 // AppliedIndex returns the index of the last entry applied.
 func (n *Node) AppliedIndex() uint64 { return n.raft.AppliedIndex() }
 
+// LastIndex returns the index of the last entry written. It is there before the
+// entry's callers have their answer; AppliedIndex may come after.
+func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
+
 // LastSnapshot returns the index of the last snapshot.
 func (n *Node) LastSnapshot() string { return n.raft.Stats()["last_snapshot_index"] }
 
