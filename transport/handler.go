@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -232,7 +233,8 @@ func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader,
 	}
 	st, ok := status.FromError(err)
 	switch {
-	case ctx.Err() != nil || ok && len(st.Details()) > 0:
+	case ctx.Err() != nil || ok && len(st.Details()) > 0, status.Code(err) == codes.DeadlineExceeded:
+		// The leader has the call's own deadline, which may pass there a moment earlier than here.
 		return nil, nil, err
 	case !sent.Maybe(): // the caller may reach it, though this node cannot
 		return nil, &sema.NotLeaderError{Leader: leader}, nil
