@@ -39,6 +39,29 @@ type Service interface {
 	Get(ctx context.Context, name string) (Info, error)
 }
 
+// Waiter is a [Service] that can wait in line, first come, first served. [Isolate]
+// waits with it instead of trying again and again.
+type Waiter interface {
+	Service
+	// AcquireWait is Acquire that waits in line while somebody else holds, until
+	// ctx ends. Info.Status is Acquired if err is nil. The hold may have been
+	// granted at any time since the call began: whoever counts a deadline of its
+	// own touches it first if that was long ago. If ctx ends first, the place in
+	// line and whatever may have been granted meanwhile are given back before
+	// AcquireWait returns; only if that is impossible does the error match
+	// [ErrOutcomeUnknown]: the cluster then cancels the place by itself.
+	//
+	// told, if not nil, is told the place in line as it changes, once a second at
+	// most, by a goroutine of the call.
+	AcquireWait(ctx context.Context, name, owner string, timeout time.Duration, told func(Place)) (Info, error)
+}
+
+// Place is where somebody stands in line.
+type Place struct {
+	Position int  // 1 is next
+	Holder   Info // of the hold that stands before the line
+}
+
 // Forker is a [Service] that can give out more values like itself. [Isolate] takes
 // one for each piece of work.
 type Forker interface {
@@ -67,6 +90,18 @@ type Info struct {
 	// in UTC, for people. They never decide anything: deadlines are kept in
 	// cluster time, which stands still while the cluster has no leader.
 	ExpiresAt, CreatedAt, UpdatedAt time.Time
+	// Waiting is how many wait in line for the semaphore.
+	Waiting int
+}
+
+// Ticket is a place in a semaphore's line, for people to read.
+type Ticket struct {
+	// Position in the line: 1 is next.
+	Position int
+	// Owner as given to the acquire that waits.
+	Owner string
+	// Since when it waits: wall-clock time in UTC.
+	Since time.Time
 }
 
 // Attempt names one acquire across all its retries, so that it takes effect

@@ -42,8 +42,13 @@ func (st *state) acquire(c *Command) Result {
 	if o, ok := client.outcome(c.Attempt.Seq); ok {
 		return st.repeat(c, o)
 	}
+	if t := st.tickets.byAttempt[idOf(c.Attempt)]; t != nil {
+		return st.queued(c, t)
+	}
 	r, ended := st.decide(c)
-	client.record(outcome{seq: c.Attempt.Seq, status: r.Info.Status, token: r.granted(), ended: ended})
+	if r.Err == nil && r.Ticket == 0 { // it is decided
+		client.record(outcome{seq: c.Attempt.Seq, status: r.Info.Status, token: r.granted(), ended: ended})
+	}
 	return r
 }
 
@@ -73,27 +78,65 @@ func admit(c *client, a sema.Attempt) error {
 // decide answers an acquire. If it ended an overdue hold, it returns that too.
 func (st *state) decide(c *Command) (Result, *hold) {
 	s, held := st.semaphores.get(c.Name)
-	if c.Token != 0 {
+	if c.Token != 0 && !c.Wait {
 		return st.decideOverdue(c, s)
 	}
 	if !held {
 		s = newSemaphore(c.Name, 1, st.epoch)
 		st.semaphores.set(c.Name, s)
-		return st.standing(s, st.grant(s, c)), nil
+		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
 	if i := s.findAttempt(c.Attempt); i >= 0 { // the client was forgotten, its hold still stands
 		return st.standing(s, &s.holders[i]), nil
 	}
 	if s.free() {
 		s = st.writable(s)
-		return st.standing(s, st.grant(s, c)), nil
+		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
-	return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+	if c.Wait {
+		return st.wait(s, c), nil
+	}
+	return Result{Info: st.info(sema.OwnedBySomeoneElse, s, s.soonest())}, nil
+}
+
+// wait gives an acquire the last place in the line.
+func (st *state) wait(s *semaphore, c *Command) Result {
+	switch {
+	case c.Attempt.Client.IsZero(): // nobody could find the ticket again
+		return Result{Err: &sema.InvalidError{Field: "attempt.client", Value: "", Limit: "16 bytes, not all zero, to wait in line"}}
+	case s.line.length >= MaxWaiting:
+		return Result{Err: sema.ErrOverloaded}
+	}
+	st.tickets.last++
+	t := &ticket{number: st.tickets.last, name: s.name, owner: c.Owner, timeout: c.Timeout,
+		since: st.wall(st.clock), attempt: idOf(c.Attempt)}
+	st.enqueue(s, t)
+	return st.queued(c, t)
+}
+
+// queued answers an acquire that has a ticket.
+func (st *state) queued(c *Command, t *ticket) Result {
+	s, err := st.lineOf(c, t)
+	if err != nil {
+		return Result{Err: err}
+	}
+	h := s.soonest()
+	return Result{Info: st.info(sema.OwnedBySomeoneElse, s, h), Deadline: h.deadline, Ticket: t.number}
+}
+
+// lineOf returns the semaphore that a ticket waits for, which the command must
+// be about.
+func (st *state) lineOf(c *Command, t *ticket) (*semaphore, error) {
+	if t.name != c.Name {
+		return nil, &sema.InvalidError{Field: "name", Value: c.Name, Limit: "the name that this attempt waits for"}
+	}
+	s, _ := st.semaphores.get(t.name)
+	return s, nil
 }
 
 // standing tells the holder of a hold.
 func (st *state) standing(s *semaphore, h *hold) Result {
-	return Result{Info: st.info(sema.Acquired, s.name, h), Deadline: h.deadline}
+	return Result{Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
 }
 
 // decideOverdue answers an acquire whose leader saw an overdue hold. It grants
@@ -108,12 +151,12 @@ func (st *state) decideOverdue(c *Command, s *semaphore) (Result, *hold) {
 	case i < 0 && s.free():
 		return Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}, nil
 	case i < 0:
-		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}, nil
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s, s.soonest())}, nil
 	case s.holders[i].deadline != c.Deadline || !s.holders[i].overdue(st.clock): // touched
-		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, &s.holders[i])}, nil
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s, &s.holders[i])}, nil
 	}
-	ended := st.end(s, i)
-	return Result{Info: st.info(sema.ForcedReleased, s.name, &ended), Ended: ended.token}, &ended
+	ended, r := st.forced(s, i)
+	return r, &ended
 }
 
 // repeat answers a duplicate of an attempt that was decided: as before, as far
@@ -129,9 +172,9 @@ func (st *state) repeat(c *Command, o outcome) Result {
 		}
 		return Result{Err: sema.ErrAttemptFinished} // granted, and ended since
 	case o.status == sema.ForcedReleased:
-		return Result{Info: st.info(sema.ForcedReleased, c.Name, o.ended)}
+		return Result{Info: st.describe(sema.ForcedReleased, c.Name, o.ended)}
 	case o.status == sema.OwnedBySomeoneElse && held:
-		return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, s.soonest())}
+		return Result{Info: st.info(sema.OwnedBySomeoneElse, s, s.soonest())}
 	}
 	return Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}
 }
@@ -168,17 +211,26 @@ func (st *state) release(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	return Result{Ended: st.end(s, i).token}
+	_, r := st.end(s, i)
+	return r
 }
 
-// releaseAttempt undoes an attempt whose answer was lost: it frees what the
-// attempt was granted and, if the attempt has not come yet, decides that it
-// will be granted nothing.
+// releaseAttempt undoes an attempt, one whose answer was lost or that waits: it
+// takes its ticket out of the line or frees what it was granted and, if it has
+// not come yet, decides that it will be granted nothing.
 func (st *state) releaseAttempt(c *Command) Result {
 	if c.Attempt.Client.IsZero() {
 		return Result{Err: &sema.InvalidError{Field: "attempt.client", Value: "", Limit: "16 bytes, not all zero"}}
 	}
-	client := st.clients.heard(c.Attempt, st.epoch)
+	by := c.Attempt
+	t := st.tickets.byAttempt[idOf(by)]
+	if t != nil {
+		if _, err := st.lineOf(c, t); err != nil {
+			return Result{Err: err}
+		}
+		by.LowestOpen = max(by.LowestOpen, t.attempt.lowestBeside()) // a leader that cancels does not know
+	}
+	client := st.clients.heard(by, st.epoch)
 	if !client.finished(c.Attempt.Seq) {
 		if err := admit(client, c.Attempt); err != nil {
 			return Result{Err: err}
@@ -187,9 +239,14 @@ func (st *state) releaseAttempt(c *Command) Result {
 			client.record(outcome{seq: c.Attempt.Seq, status: sema.ReleasedInTheMeanTime})
 		}
 	}
-	if s, held := st.semaphores.get(c.Name); held {
+	s, held := st.semaphores.get(c.Name)
+	switch {
+	case t != nil:
+		st.dequeue(s, t)
+	case held:
 		if i := s.findAttempt(c.Attempt); i >= 0 {
-			return Result{Ended: st.end(s, i).token}
+			_, r := st.end(s, i)
+			return r
 		}
 	}
 	return Result{}
@@ -201,7 +258,8 @@ func (st *state) expire(c *Command) Result {
 	if s, held := st.semaphores.get(c.Name); held {
 		i := s.find(c.Token)
 		if i >= 0 && s.holders[i].deadline == c.Deadline && s.holders[i].overdue(st.clock) {
-			return st.forced(s, i)
+			_, r := st.forced(s, i)
+			return r
 		}
 	}
 	return Result{}
@@ -218,13 +276,18 @@ func (st *state) forceRelease(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	return st.forced(s, i)
+	_, r := st.forced(s, i)
+	return r
 }
 
 // forced ends hold i and describes it.
-func (st *state) forced(s *semaphore, i int) Result {
-	h := st.end(s, i)
-	return Result{Info: st.info(sema.ForcedReleased, s.name, &h), Ended: h.token}
+func (st *state) forced(s *semaphore, i int) (hold, Result) {
+	h, r := st.end(s, i)
+	r.Info = st.describe(sema.ForcedReleased, s.name, &h)
+	if r.Granted != nil {
+		r.Info.Waiting = r.Granted.Info.Waiting
+	}
+	return h, r
 }
 
 // query tells who holds.
@@ -234,7 +297,7 @@ func (st *state) query(c *Command) Result {
 		return Result{Err: sema.ErrNotFound}
 	}
 	h := s.soonest()
-	return Result{Info: st.info(sema.OwnedBySomeoneElse, s.name, h), Deadline: h.deadline}
+	return Result{Info: st.info(sema.OwnedBySomeoneElse, s, h), Deadline: h.deadline}
 }
 
 // hear notes that a client is alive and which answers it has.

@@ -58,14 +58,30 @@ func (c *client) close(lowestOpen uint64) {
 	}
 }
 
-// record remembers an outcome that is not there yet.
+// record remembers an outcome that is not there yet, unless its attempt is
+// finished: an acquire that ends a hold grants to somebody else before its own
+// outcome is recorded, and what served makes of that client may rule it out.
 func (c *client) record(o outcome) {
+	if c.finished(o.seq) {
+		return
+	}
 	i, _ := c.find(o.seq)
 	if i == len(c.outcomes) {
 		c.outcomes = append(c.outcomes, o)
 		return
 	}
 	c.outcomes = slices.Concat(c.outcomes[:i], []outcome{o}, c.outcomes[i:])
+}
+
+// served remembers the grant of a ticket. Its client may have been forgotten
+// while it waited: it is made anew then. The attempt may be finished, if the
+// client says that it does not want the answer.
+func (cs *clients) served(a attemptID, token uint64, epoch uint64) {
+	c := cs.heard(sema.Attempt{Client: a.client, LowestOpen: a.lowestBeside()}, epoch)
+	if _, decided := c.outcome(a.seq); decided {
+		return
+	}
+	c.record(outcome{seq: a.seq, status: sema.Acquired, token: token})
 }
 
 // clients are kept in two generations. Who is heard of is, or moves, in the

@@ -84,7 +84,8 @@ func appendCommand(dst []byte, c *Command) []byte {
 	dst = appendUint(dst, 6, uint64(c.Deadline))
 	dst = appendClient(dst, 7, c.Attempt.Client)
 	dst = appendUint(dst, 8, c.Attempt.Seq)
-	return appendUint(dst, 9, c.Attempt.LowestOpen)
+	dst = appendUint(dst, 9, c.Attempt.LowestOpen)
+	return appendBool(dst, 10, c.Wait)
 }
 
 // DecodeBatch is the inverse of AppendBatch. It refuses, with an error that
@@ -151,6 +152,8 @@ func (c *Command) decode(body []byte) error {
 			f.uint(&c.Attempt.Seq)
 		case 9:
 			f.uint(&c.Attempt.LowestOpen)
+		case 10:
+			f.bool(&c.Wait)
 		default:
 			f.unknown("command")
 		}

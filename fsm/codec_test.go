@@ -81,6 +81,7 @@ func drawBatch(t *rapid.T) fsm.Batch {
 				Seq:        rapid.Uint64().Draw(t, "seq"),
 				LowestOpen: rapid.Uint64().Draw(t, "lowest open"),
 			},
+			Wait: rapid.Bool().Draw(t, "wait"),
 		}
 	}), 0, 4)
 	return fsm.Batch{
@@ -104,7 +105,7 @@ func batchMessage(b fsm.Batch) *logv1.Batch {
 	message := &logv1.Batch{Term: b.Term, Clock: int64(b.Clock), Wall: b.Wall}
 	for _, c := range b.Commands {
 		m := &logv1.Command{Kind: logv1.Kind(c.Kind), Name: c.Name, Owner: c.Owner, Timeout: int64(c.Timeout),
-			Token: c.Token, Deadline: int64(c.Deadline), Seq: c.Attempt.Seq, LowestOpen: c.Attempt.LowestOpen}
+			Token: c.Token, Deadline: int64(c.Deadline), Seq: c.Attempt.Seq, LowestOpen: c.Attempt.LowestOpen, Wait: c.Wait}
 		if !c.Attempt.Client.IsZero() {
 			m.Client = c.Attempt.Client[:]
 		}
@@ -125,7 +126,7 @@ func generatedBatch(t fataler, body []byte) fsm.Batch {
 	b := fsm.Batch{Stamp: fsm.Stamp{Term: m.Term, Clock: fsm.Time(m.Clock), Wall: m.Wall}}
 	for _, m := range m.Commands {
 		c := fsm.Command{Kind: fsm.Kind(m.Kind), Name: m.Name, Owner: m.Owner, Timeout: time.Duration(m.Timeout), Token: m.Token,
-			Deadline: fsm.Time(m.Deadline), Attempt: sema.Attempt{Seq: m.Seq, LowestOpen: m.LowestOpen}}
+			Deadline: fsm.Time(m.Deadline), Attempt: sema.Attempt{Seq: m.Seq, LowestOpen: m.LowestOpen}, Wait: m.Wait}
 		copy(c.Attempt.Client[:], m.Client)
 		b.Commands = append(b.Commands, c)
 	}
@@ -188,6 +189,7 @@ func TestLargestBatch(t *testing.T) {
 		Token:    math.MaxUint64,
 		Deadline: math.MaxInt64,
 		Attempt:  sema.Attempt{Client: clientID(255), Seq: math.MaxUint64, LowestOpen: math.MaxUint64},
+		Wait:     true,
 	}
 	batch := fsm.Batch{Stamp: fsm.Stamp{Term: math.MaxUint64, Clock: math.MaxInt64, Wall: -1}}
 	for range fsm.MaxCommands {

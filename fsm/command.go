@@ -12,6 +12,10 @@ const (
 	MaxBatchBytes = 1 << 20 // encoded bytes of one batch; MaxCommands of the largest commands fit
 )
 
+// MaxWaiting bounds a semaphore's line. Replicas must agree on it: a change is a
+// new version of the log.
+const MaxWaiting = 100_000
+
 // ClientRetention is how long, in cluster time, a silent client is remembered
 // at the least; at the most it is twice that.
 const ClientRetention = time.Hour
@@ -47,9 +51,9 @@ type Kind uint8
 
 // The kinds of commands.
 const (
-	Acquire      Kind = 1 // take the semaphore, or end the overdue hold that the leader saw
+	Acquire      Kind = 1 // take the semaphore, wait for it, or end the overdue hold that the leader saw
 	Touch        Kind = 2 // move the deadline of the hold with this token
-	Release      Kind = 3 // free the hold with this token, or the one of this attempt
+	Release      Kind = 3 // free the hold with this token, or the hold or ticket of this attempt
 	Expire       Kind = 4 // end the hold with this token if it is overdue since this deadline
 	ForceRelease Kind = 5 // end the hold with this token, whoever asks
 	Query        Kind = 6 // tell who holds
@@ -68,6 +72,9 @@ type Command struct {
 	Token    uint64
 	Deadline Time         // Acquire, Expire
 	Attempt  sema.Attempt // Acquire, Touch, Release
+	// Wait makes an Acquire that cannot be granted take a ticket in the line. It
+	// needs an attempt, and Token and Deadline are of no matter to it.
+	Wait bool
 }
 
 // Result is the answer to one command.
@@ -77,8 +84,22 @@ type Result struct {
 	Info sema.Info
 	// Err is nil or one of the errors of package sema.
 	Err error
-	// Deadline of the hold that was granted, touched or found by Query.
+	// Deadline of the hold that was granted, touched, found by Query or stands
+	// before a ticket.
 	Deadline Time
 	// Ended is the token of the hold that this command ended, or zero.
 	Ended uint64
+	// Granted is the hold that went to the head of the line, because this command
+	// freed a permit, or nil.
+	Granted *Grant
+	// Ticket is the number of the ticket that an Acquire with Wait has, or zero.
+	// Info is then that of the hold that it waits for.
+	Ticket uint64
+}
+
+// Grant is a hold that somebody was given who waited in line.
+type Grant struct {
+	Attempt  sema.Attempt // Client and Seq only
+	Info     sema.Info    // Status Acquired
+	Deadline Time
 }

@@ -20,6 +20,7 @@ const manyHolds = 8_000
 // again.
 func TestSnapshotIsOfTheMomentOfItsCapture(t *testing.T) {
 	m, _ := withHolds(t, manyHolds)
+	withLines(t, m)
 	changes := &changes{tb: t, m: m}
 	var wants [][]byte
 	var writing sync.WaitGroup
@@ -75,7 +76,8 @@ func (s *steppedSink) Write(p []byte) (int, error) {
 }
 
 // changes applies entries that change semaphores and clients in every way that
-// there is: in place, by a copy, by a new one and by its end.
+// there is, in place, by a copy, by a new one and by its end; and lines at both
+// ends and in the middle.
 type changes struct {
 	tb    testing.TB
 	m     *fsm.Machine
@@ -109,8 +111,47 @@ func (c *changes) apply() {
 					Attempt: sema.Attempt{Client: benchClient(manyHolds + c.round), Seq: uint64(i + 1), LowestOpen: uint64(i + 1)}})
 		}
 	}
+	commands = append(commands, c.lines()...)
 	stamp := at(time.Duration(c.round) * time.Second)
 	apply(c.tb, c.m, entryOf(c.tb, stamp, commands...))
+}
+
+// lines hands some semaphores over to the heads of their lines. Some leave from the
+// middle of them, and others come.
+func (c *changes) lines() (commands []fsm.Command) {
+	for i := range 5 {
+		name := lineName(c.round + i)
+		commands = append(commands, fsm.Command{Kind: fsm.Release, Name: name, Token: c.m.Look(name).Token})
+		for j := range 3 {
+			middle := manyTickets/lineNames/2 + (c.round*3+j)%100
+			leave := wait(name, middle*lineNames+(c.round+i)%lineNames)
+			leave.Kind = fsm.Release
+			commands = append(commands, leave, wait(name, manyTickets+(c.round*5+i)*3+j))
+		}
+	}
+	return commands
+}
+
+// manyTickets stand in lineNames lines, in turn.
+const manyTickets, lineNames = 4_000, 20
+
+func lineName(i int) string { return fmt.Sprintf("line/%02d", i%lineNames) }
+
+// wait is the acquire of the i-th client that waits in a line.
+func wait(name string, i int) fsm.Command {
+	return fsm.Command{Kind: fsm.Acquire, Name: name, Owner: "waiter@host:1", Timeout: time.Hour, Wait: true,
+		Attempt: sema.Attempt{Client: benchClient(manyHolds*10 + i), Seq: 1, LowestOpen: 1}}
+}
+
+// withLines adds semaphores that are held and waited for.
+func withLines(tb testing.TB, m *fsm.Machine) {
+	for from := 0; from < manyTickets; from += 1000 {
+		var commands []fsm.Command
+		for i := range 1000 {
+			commands = append(commands, wait(lineName(i), from+i))
+		}
+		apply(tb, m, entryOf(tb, fsm.Stamp{Term: 1}, commands...))
+	}
 }
 
 // TestReadersBesideApply reads in every way there is while entries are applied
@@ -118,10 +159,11 @@ func (c *changes) apply() {
 // moments come later.
 func TestReadersBesideApply(t *testing.T) {
 	m, _ := withHolds(t, manyHolds)
+	withLines(t, m)
 	changes := &changes{tb: t, m: m}
 	done := make(chan struct{})
 	var readers sync.WaitGroup
-	for _, read := range []func(*fsm.Machine, *reading) error{readClock, readLook, readList, readDeadlines} {
+	for _, read := range []func(*fsm.Machine, *reading) error{readClock, readLook, readList, readDeadlines, readLines, readTickets} {
 		readers.Go(func() {
 			for seen := (&reading{}); ; seen.times++ {
 				if err := read(m, seen); err != nil {
@@ -167,15 +209,15 @@ func readLook(m *fsm.Machine, before *reading) error {
 	if view.Held && (view.Info.Token != view.Token || view.Info.Name != benchName(i) || view.Token < uint64(i+1)) {
 		return fmt.Errorf("look at hold %d: %+v", i, view)
 	}
-	if at, stands := m.DeadlineOf(benchName(i), view.Token); stands && at < view.Deadline {
-		return fmt.Errorf("the deadline of hold %d went from %v to %v", i, view.Deadline, at)
+	if d, stands := m.DeadlineOf(benchName(i), view.Token); stands && d.At < view.Deadline {
+		return fmt.Errorf("the deadline of hold %d went from %v to %v", i, view.Deadline, d.At)
 	}
 	return nil
 }
 
 func readList(m *fsm.Machine, before *reading) error {
 	after := benchName(before.times % manyHolds)
-	infos, _ := m.List("standing/", after, 100)
+	infos := m.List("standing/", after, 100, 0).Infos
 	if len(infos) > 0 && infos[0].Name <= after {
 		return fmt.Errorf("%q was listed after %q", infos[0].Name, after)
 	}
@@ -194,6 +236,48 @@ func readDeadlines(m *fsm.Machine, before *reading) error {
 				disorder = fmt.Errorf("%+v after %q", d, last)
 			}
 			last = d.Name
+		})
+		if disorder != nil {
+			return disorder
+		}
+	}
+	return nil
+}
+
+// readLines sees each line in the order of its tickets, and all its places at one
+// moment.
+func readLines(m *fsm.Machine, before *reading) error {
+	name := lineName(before.times)
+	var last fsm.Place
+	var disorder error
+	m.Line(name, fsm.Place{}, 1000, func(p fsm.Place) {
+		if p.Name != name || p.Number <= last.Number || p.Position != last.Position+1 {
+			disorder = fmt.Errorf("%+v after %+v", p, last)
+		}
+		last = p
+	})
+	info, line, held := m.Show(name, 1000)
+	if held && (info.Waiting != len(line) || info.Token == 0 || len(line) > 0 && line[0].Position != 1) {
+		disorder = fmt.Errorf("%+v with %d in line", info, len(line))
+	}
+	page := m.List("line/", "", 4*manyTickets, manyTickets)
+	for _, info := range page.Infos {
+		if info.Waiting != len(page.Lines[info.Name]) {
+			disorder = fmt.Errorf("%+v listed with %d in line", info, len(page.Lines[info.Name]))
+		}
+	}
+	return disorder
+}
+
+func readTickets(m *fsm.Machine, _ *reading) error {
+	last := uint64(0)
+	for next, more := uint64(0), true; more; more = next != 0 {
+		var disorder error
+		next = m.Tickets(next, 512, func(p fsm.Place) {
+			if p.Number <= last || p.Name == "" || p.Attempt.Seq != 1 {
+				disorder = fmt.Errorf("%+v after ticket %d", p, last)
+			}
+			last = p.Number
 		})
 		if disorder != nil {
 			return disorder

@@ -144,7 +144,7 @@ func applies(t *testing.T, before, data []byte, term uint64) {
 	}
 }
 
-// seedEntries have every kind of command, and faults.
+// seedEntries have every kind of command, lines, and faults.
 func seedEntries(f *testing.F) (entries [][]byte) {
 	named := fsm.Command{Name: "ä/1", Owner: "x", Timeout: 1e9, Token: 2, Deadline: 70e9, Attempt: acquire("", 2, 4).Attempt}
 	var all []fsm.Command
@@ -153,7 +153,11 @@ func seedEntries(f *testing.F) (entries [][]byte) {
 		all = append(all, named)
 	}
 	entries = append(entries, entryOf(f, at(0)).Data, entryOf(f, at(2*fsm.ClientRetention), all...).Data,
-		entryOf(f, at(1), acquire("new", 0, 0), acquire("new", 4, 9)).Data)
+		entryOf(f, at(1), acquire("new", 0, 0), acquire("new", 4, 9)).Data,
+		// Onto the lines of everything: a place, a retry, a refusal and a cancellation; and what serves them.
+		entryOf(f, at(1), waiting("b", 5, 1), waiting("ä/1", 2, 4), waiting("b", 0, 0), cancel("ä/1", 4, 8)).Data,
+		entryOf(f, at(1), fsm.Command{Kind: fsm.Release, Name: "ä/1", Token: 2}, fsm.Command{Kind: fsm.ForceRelease, Name: "b", Token: 3},
+			fsm.Command{Kind: fsm.Expire, Name: "c", Token: 4}).Data)
 	faults := unappliable(f)
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		if data := faults[name]; len(data) > 5 && len(data) < 1<<12 {
@@ -165,5 +169,5 @@ func seedEntries(f *testing.F) (entries [][]byte) {
 
 func seedSnapshots(f *testing.F) [][]byte {
 	few, _ := withHolds(f, 3)
-	return [][]byte{snapshotOf(f, fsm.New()), snapshotOf(f, everything(f)), snapshotOf(f, few)}
+	return [][]byte{snapshotOf(f, fsm.New()), snapshotOf(f, everything(f)), snapshotOf(f, withoutLines(f)), snapshotOf(f, few)}
 }

@@ -49,6 +49,19 @@ func acquire(name string, client byte, seq uint64) fsm.Command {
 		Attempt: sema.Attempt{Client: clientID(client), Seq: seq, LowestOpen: 1}}
 }
 
+// waiting is an acquire that waits in line.
+func waiting(name string, client byte, seq uint64) fsm.Command {
+	c := acquire(name, client, seq)
+	c.Wait = true
+	return c
+}
+
+// cancel takes the ticket of an attempt out of the line, as a leader does that
+// knows no more of its client.
+func cancel(name string, client byte, seq uint64) fsm.Command {
+	return fsm.Command{Kind: fsm.Release, Name: name, Attempt: sema.Attempt{Client: clientID(client), Seq: seq}}
+}
+
 // clientID is the identity of client n, or none for zero.
 func clientID(n byte) (id sema.ClientID) {
 	if n != 0 {

@@ -45,7 +45,8 @@ func TestDecodersAllocateWhatInputDeserves(t *testing.T) {
 			t.Errorf("entry with %s: %d bytes allocated for %d, want at most %d", name, got, len(entry), most)
 		}
 	}
-	state := record(1, marshal(t, &logv1.State{LastToken: 9, TurnAt: int64(fsm.ClientRetention), SemaphoreCount: 1 << 60, ClientCount: 1 << 60}))
+	state := record(1, marshal(t, &logv1.State{LastToken: 9, TurnAt: int64(fsm.ClientRetention), SemaphoreCount: 1 << 60, ClientCount: 1 << 60,
+		LastTicket: math.MaxUint64, TicketCount: 1 << 60}))
 	id := record(1, bytes.Repeat([]byte{1}, 16))
 	small := func(o *logv1.Outcome) []byte { return record(4, marshal(t, o)) }
 	for name, records := range map[string][]byte{
@@ -59,6 +60,11 @@ func TestDecodersAllocateWhatInputDeserves(t *testing.T) {
 		"a mebibyte of small outcomes":       record(3, append(id, fill(small(&logv1.Outcome{Seq: 1, Status: 1})...)...)),
 		"a mebibyte of ended holds":          record(3, append(id, record(4, fill(0x22, 0))...)),
 		"a mebibyte of clients deep":         nested(3, mebi),
+		"a mebibyte of empty tickets":        fill(0x22, 0),
+		"a mebibyte of a ticket's name":      record(4, record(2, fill('n'))),
+		"a mebibyte of a ticket's owner":     record(4, record(3, fill('o'))),
+		"a mebibyte of tickets deep":         nested(4, mebi),
+		"a ticket's claimed length":          binary.AppendUvarint([]byte{0x22}, 1<<20),
 		"a mebibyte of holds deep":           record(3, append(id, nested(4, mebi)...)),
 		"many mebibytes of a record":         record(3, append(id, record(1, make([]byte, 16<<20))...)),
 	} {
@@ -91,6 +97,11 @@ func TestAcceptedInputAllocatesInProportion(t *testing.T) {
 		}
 		message.Clients = append(message.Clients, client)
 	}
+	for i := range 20_000 {
+		message.Tickets = append(message.Tickets, &logv1.Ticket{Number: uint64(i + 1), Name: "0000", Timeout: 1,
+			Client: message.Clients[i].Id, Seq: 1})
+	}
+	message.State.LastTicket, message.State.TicketCount = 20_000, 20_000
 	message.State.SemaphoreCount, message.State.ClientCount = uint64(len(message.Semaphores)), uint64(len(message.Clients))
 	file := snapshotFile(t, message)
 	var err error

@@ -52,7 +52,7 @@ func (m *Machine) Apply(entry *raft.Log) any {
 	return results
 }
 
-// Snapshot captures the state. It holds up Apply for O(clients); what it
+// Snapshot captures the state. It holds up Apply for O(1); what it
 // captured is written beside later Applies.
 func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.Err(); err != nil {

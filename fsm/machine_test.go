@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,13 @@ func unappliable(t testing.TB) map[string][]byte {
 		"a field of the future":       with(5<<3, 1),
 		"a field far in the future":   with(0x80, 0x01, 1),
 		"field 0":                     with(0, 1),
-		"a command with a new field":  with(0x22, 4, 0x08, 1, 10<<3, 1),
+		"a command with a new field":  with(0x22, 4, 0x08, 1, 11<<3, 1),
+		"a wait that is 2":            with(0x22, 4, 0x08, 1, 10<<3, 2),
+		"a wait that is false":        with(0x22, 4, 0x08, 1, 10<<3, 0),
+		"a wait that is padded":       with(0x22, 5, 0x08, 1, 10<<3, 0x81, 0),
+		"a wait twice":                with(0x22, 6, 0x08, 1, 10<<3, 1, 10<<3, 1),
+		"a wait before the name":      with(0x22, 7, 0x08, 1, 10<<3, 1, 0x12, 1, 'a'),
+		"a wait of bytes":             with(0x22, 5, 0x08, 1, 10<<3|2, 1, 1),
 		"a command in a field 4 int":  with(4<<3, 1),
 		"a clock before 0":            sealed(body(func(b *logv1.Batch) { b.Clock = -1 })),
 		"a deadline before 0":         sealed(body(func(b *logv1.Batch) { b.Commands[1].Deadline = -1 })),
@@ -86,7 +93,7 @@ func TestEntryThatCannotBeApplied(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			machines := [2]*fsm.Machine{everything(t), restore(t, snapshotOf(t, everything(t)))}
 			clock := machines[0].Clock()
-			before, _ := machines[0].List("", "", 100)
+			before := machines[0].List("", "", 100, 10)
 			entry := &raft.Log{Index: 17, Term: 1, Data: data}
 			for _, m := range machines {
 				stopped, ok := m.Apply(entry).(error)
@@ -97,8 +104,8 @@ func TestEntryThatCannotBeApplied(t *testing.T) {
 					t.Errorf("%q does not name the entry", stopped)
 				}
 				wantStopped(t, m, good)
-				if after, _ := m.List("", "", 100); len(after) != len(before) || m.Look("new").Held || m.Look("later").Held || m.Clock() != clock {
-					t.Errorf("%d holds at %v, before %d at %v", len(after), m.Clock(), len(before), clock)
+				if after := m.List("", "", 100, 10); !reflect.DeepEqual(after, before) || m.Look("new").Held || m.Look("later").Held || m.Clock() != clock {
+					t.Errorf("%+v at %v, before %+v at %v", after, m.Clock(), before, clock)
 				}
 			}
 			if a, b := machines[0].Err().Error(), machines[1].Err().Error(); a != b {

@@ -2,8 +2,6 @@ package fsm_test
 
 import (
 	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/semanode/sema"
@@ -16,8 +14,17 @@ type model struct {
 	clock   time.Duration
 	offset  time.Duration // wall clock minus clock, since the epoch
 	token   uint64
+	ticket  uint64
 	holds   map[string]*modelHold // one permit each
+	lines   map[string][]modelTicket
 	clients map[sema.ClientID]*modelClient
+}
+
+// modelTicket is an acquire that waits.
+type modelTicket struct {
+	fsm.Command
+	number uint64
+	since  time.Time
 }
 
 type modelHold struct {
@@ -42,7 +49,7 @@ type modelAnswer struct {
 }
 
 func newModel() *model {
-	return &model{holds: map[string]*modelHold{}, clients: map[sema.ClientID]*modelClient{}}
+	return &model{holds: map[string]*modelHold{}, lines: map[string][]modelTicket{}, clients: map[sema.ClientID]*modelClient{}}
 }
 
 func (m *model) apply(entryTerm uint64, b fsm.Batch) []fsm.Result {
@@ -73,6 +80,18 @@ func (m *model) wall(clock time.Duration) time.Time {
 func (m *model) info(status sema.Status, name string, h modelHold) sema.Info {
 	return sema.Info{Status: status, Name: name, Owner: h.owner, Timeout: h.timeout, Token: h.token,
 		ExpiresAt: m.wall(h.deadline), CreatedAt: h.created, UpdatedAt: h.updated}
+}
+
+// held is info of a hold that stands.
+func (m *model) held(status sema.Status, name string) sema.Info {
+	info := m.info(status, name, *m.holds[name])
+	info.Waiting = len(m.lines[name])
+	return info
+}
+
+// standing tells the holder.
+func (m *model) standing(name string) fsm.Result {
+	return fsm.Result{Info: m.held(sema.Acquired, name), Deadline: fsm.Time(m.holds[name].deadline)}
 }
 
 // heard returns the client's record, with the attempts finished that it says are.
@@ -115,15 +134,14 @@ func (m *model) command(c fsm.Command) fsm.Result {
 		}
 		h.deadline = max(h.deadline, m.clock+h.timeout)
 		h.updated = m.wall(m.clock)
-		return fsm.Result{Info: m.info(sema.Acquired, c.Name, *h), Deadline: fsm.Time(h.deadline)}
+		return m.standing(c.Name)
 	case fsm.Release:
 		return m.release(c)
 	case fsm.Expire:
 		if !named || h.deadline != time.Duration(c.Deadline) || h.deadline > m.clock {
 			return fsm.Result{}
 		}
-		delete(m.holds, c.Name)
-		return fsm.Result{Info: m.info(sema.ForcedReleased, c.Name, *h), Ended: h.token}
+		return m.forced(c.Name)
 	case fsm.ForceRelease:
 		if h == nil {
 			return fsm.Result{Err: sema.ErrNotFound}
@@ -131,13 +149,12 @@ func (m *model) command(c fsm.Command) fsm.Result {
 		if !named {
 			return fsm.Result{Err: sema.ErrNotHeld}
 		}
-		delete(m.holds, c.Name)
-		return fsm.Result{Info: m.info(sema.ForcedReleased, c.Name, *h), Ended: h.token}
+		return m.forced(c.Name)
 	default: // Query
 		if h == nil {
 			return fsm.Result{Err: sema.ErrNotFound}
 		}
-		return fsm.Result{Info: m.info(sema.OwnedBySomeoneElse, c.Name, *h), Deadline: fsm.Time(h.deadline)}
+		return fsm.Result{Info: m.held(sema.OwnedBySomeoneElse, c.Name), Deadline: fsm.Time(h.deadline)}
 	}
 }
 
@@ -156,30 +173,43 @@ func (m *model) acquire(c fsm.Command) fsm.Result {
 	if before, decided := client.answers[c.Attempt.Seq]; decided {
 		return m.again(c, before)
 	}
+	if r, waits := m.waiting(c); waits {
+		return r
+	}
 	r, answer := m.decide(c)
-	client.answers[c.Attempt.Seq] = answer
+	if answer.status != 0 && c.Attempt.Seq >= client.lowest {
+		client.answers[c.Attempt.Seq] = answer
+	}
 	return r
 }
 
+// decide answers an acquire, and says what there is to remember of it.
 func (m *model) decide(c fsm.Command) (fsm.Result, modelAnswer) {
 	h := m.holds[c.Name]
 	gone := fsm.Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}
+	overdue := c.Token != 0 && !c.Wait // the leader saw one
 	switch {
-	case c.Token != 0 && h == nil:
+	case overdue && h == nil:
 		return gone, modelAnswer{status: sema.ReleasedInTheMeanTime}
-	case c.Token != 0 && h.token == c.Token && h.deadline == time.Duration(c.Deadline) && h.deadline <= m.clock:
-		delete(m.holds, c.Name)
-		return fsm.Result{Info: m.info(sema.ForcedReleased, c.Name, *h), Ended: h.token}, modelAnswer{status: sema.ForcedReleased, ended: *h}
-	case c.Token == 0 && h == nil:
-		m.token++
-		now := m.wall(m.clock)
-		h = &modelHold{token: m.token, owner: c.Owner, timeout: c.Timeout, deadline: m.clock + c.Timeout, created: now, updated: now, attempt: c.Attempt}
-		m.holds[c.Name] = h
-	case c.Token == 0 && h.ownedBy(c.Attempt): // by a client that was forgotten
+	case overdue && h.token == c.Token && h.deadline == time.Duration(c.Deadline) && h.deadline <= m.clock:
+		return m.forced(c.Name), modelAnswer{status: sema.ForcedReleased, ended: *h}
+	case !overdue && h == nil:
+		h = m.grant(c)
+	case !overdue && h.ownedBy(c.Attempt): // by a client that was forgotten
+	case c.Wait:
+		return m.wait(c), modelAnswer{}
 	default:
-		return fsm.Result{Info: m.info(sema.OwnedBySomeoneElse, c.Name, *h)}, modelAnswer{status: sema.OwnedBySomeoneElse}
+		return fsm.Result{Info: m.held(sema.OwnedBySomeoneElse, c.Name)}, modelAnswer{status: sema.OwnedBySomeoneElse}
 	}
-	return fsm.Result{Info: m.info(sema.Acquired, c.Name, *h), Deadline: fsm.Time(h.deadline)}, modelAnswer{status: sema.Acquired, token: h.token}
+	return m.standing(c.Name), modelAnswer{status: sema.Acquired, token: h.token}
+}
+
+func (m *model) grant(c fsm.Command) *modelHold {
+	m.token++
+	now := m.wall(m.clock)
+	h := &modelHold{token: m.token, owner: c.Owner, timeout: c.Timeout, deadline: m.clock + c.Timeout, created: now, updated: now, attempt: c.Attempt}
+	m.holds[c.Name] = h
+	return h
 }
 
 func (h *modelHold) ownedBy(a sema.Attempt) bool {
@@ -191,51 +221,60 @@ func (m *model) again(c fsm.Command, before modelAnswer) fsm.Result {
 	h := m.holds[c.Name]
 	switch {
 	case before.status == sema.Acquired && h != nil && h.token == before.token:
-		return fsm.Result{Info: m.info(sema.Acquired, c.Name, *h), Deadline: fsm.Time(h.deadline)}
+		return m.standing(c.Name)
 	case before.status == sema.Acquired:
 		return fsm.Result{Err: sema.ErrAttemptFinished}
 	case before.status == sema.ForcedReleased:
 		return fsm.Result{Info: m.info(sema.ForcedReleased, c.Name, before.ended)}
 	case before.status == sema.OwnedBySomeoneElse && h != nil:
-		return fsm.Result{Info: m.info(sema.OwnedBySomeoneElse, c.Name, *h)}
+		return fsm.Result{Info: m.held(sema.OwnedBySomeoneElse, c.Name)}
 	}
 	return fsm.Result{Info: sema.Info{Status: sema.ReleasedInTheMeanTime, Name: c.Name}}
 }
 
 func (m *model) release(c fsm.Command) fsm.Result {
-	byAttempt := c.Token == 0 && c.Attempt.Seq != 0
-	if byAttempt && c.Attempt.Client.IsZero() {
-		return fsm.Result{Err: sema.ErrInvalid}
+	if c.Token == 0 && c.Attempt.Seq != 0 {
+		return m.releaseAttempt(c)
 	}
 	if !c.Attempt.Client.IsZero() {
-		client := m.heard(c.Attempt)
-		if byAttempt {
-			err := client.refuses(c.Attempt.Seq)
-			if err == sema.ErrInvalid {
-				return fsm.Result{Err: err}
-			}
-			if _, decided := client.answers[c.Attempt.Seq]; !decided && err == nil {
-				client.answers[c.Attempt.Seq] = modelAnswer{status: sema.ReleasedInTheMeanTime}
-			}
-		}
+		m.heard(c.Attempt)
 	}
 	h := m.holds[c.Name]
 	switch {
-	case h != nil && (byAttempt && h.ownedBy(c.Attempt) || !byAttempt && h.token == c.Token):
-		delete(m.holds, c.Name)
-		return fsm.Result{Ended: h.token}
-	case h != nil && !byAttempt:
+	case h == nil:
+		return fsm.Result{}
+	case h.token != c.Token:
 		return fsm.Result{Err: sema.ErrNotHeld}
 	}
-	return fsm.Result{}
+	return m.end(c.Name)
 }
 
-// list is what Machine.List answers without limit.
-func (m *model) list(prefix, after string) (infos []sema.Info) {
-	for _, name := range slices.Sorted(maps.Keys(m.holds)) {
-		if strings.HasPrefix(name, prefix) && name > after {
-			infos = append(infos, m.info(sema.OwnedBySomeoneElse, name, *m.holds[name]))
-		}
+func (m *model) releaseAttempt(c fsm.Command) fsm.Result {
+	if c.Attempt.Client.IsZero() {
+		return fsm.Result{Err: sema.ErrInvalid}
 	}
-	return infos
+	as := c.Attempt
+	name, i := m.place(c.Attempt)
+	if i >= 0 {
+		if name != c.Name {
+			return fsm.Result{Err: sema.ErrInvalid}
+		}
+		as = alone(c.Attempt)
+	}
+	client := m.heard(as)
+	err := client.refuses(c.Attempt.Seq)
+	if err == sema.ErrInvalid {
+		return fsm.Result{Err: err}
+	}
+	if _, decided := client.answers[c.Attempt.Seq]; !decided && err == nil {
+		client.answers[c.Attempt.Seq] = modelAnswer{status: sema.ReleasedInTheMeanTime}
+	}
+	h := m.holds[c.Name]
+	switch {
+	case i >= 0:
+		m.leave(c.Name, i)
+	case h != nil && h.ownedBy(c.Attempt):
+		return m.end(c.Name)
+	}
+	return fsm.Result{}
 }

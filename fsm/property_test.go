@@ -23,7 +23,7 @@ func TestReplicas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &replicas{
 			machines: [3]*fsm.Machine{fsm.New(), fsm.New(), fsm.New()},
-			model:    newModel(), term: 1, wall: founded, granted: map[uint64]bool{},
+			model:    newModel(), term: 1, wall: founded, granted: map[uint64]bool{}, queues: queues{},
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"entry":   r.entry,
@@ -43,6 +43,7 @@ type replicas struct {
 	term     uint64
 	wall     time.Time
 	granted  map[uint64]bool
+	queues   queues
 	// captured from the first machine and not written yet, and what it must be.
 	captured raft.FSMSnapshot
 	want     []byte
@@ -77,23 +78,26 @@ func (r *replicas) entry(t *rapid.T) {
 			}
 		}
 	}
-	r.rise(t, batch.Commands, want)
+	for i, c := range batch.Commands {
+		if c.Kind == fsm.Acquire && want[i].Info.Status == sema.Acquired && !r.granted[want[i].Info.Token] {
+			r.queues.notOvertaken(t, c)
+			r.rise(t, want[i].Info.Token)
+		}
+		if granted := want[i].Granted; granted != nil {
+			r.rise(t, granted.Info.Token)
+		}
+		r.queues.follow(t, c, want[i])
+	}
 }
 
 // rise checks that a token that is new is above all others.
-func (r *replicas) rise(t *rapid.T, commands []fsm.Command, results []fsm.Result) {
-	for i, c := range commands {
-		token := results[i].Info.Token
-		if c.Kind != fsm.Acquire || results[i].Info.Status != sema.Acquired || r.granted[token] {
-			continue
+func (r *replicas) rise(t *rapid.T, token uint64) {
+	for other := range r.granted {
+		if token <= other {
+			t.Fatalf("token %d was granted after %d", token, other)
 		}
-		for other := range r.granted {
-			if token <= other {
-				t.Fatalf("token %d was granted after %d", token, other)
-			}
-		}
-		r.granted[token] = true
 	}
+	r.granted[token] = true
 }
 
 // stamp moves the clock by nothing, to a deadline or next to it, by hours, or
@@ -121,7 +125,11 @@ func (r *replicas) command(t *rapid.T) fsm.Command {
 		Name:    r.name(t),
 		Attempt: r.attempt(t),
 	}
+	if r.queued(t, &c) {
+		return c
+	}
 	if c.Kind == fsm.Acquire {
+		c.Wait = rapid.Bool().Draw(t, "wait")
 		c.Owner = rapid.SampledFrom([]string{"x", "x", "y", ""}).Draw(t, "owner")
 		c.Timeout = rapid.SampledFrom([]time.Duration{10 * time.Second, 10 * time.Second, sema.MaxTimeout, sema.MinTimeout - 1}).Draw(t, "timeout")
 	}
@@ -239,13 +247,16 @@ func (r *replicas) check(t *rapid.T) {
 			t.Fatalf("machine %d: clock %v, want %v", i, m.Clock(), r.model.clock)
 		}
 		want := r.model.list("b", "")
-		if got, more := m.List("b", "", 3); more || !reflect.DeepEqual(got, want) {
-			t.Fatalf("machine %d: list\ngot  %+v %v\nwant %+v", i, got, more, want)
+		if got := m.List("b", "", 1000, 1000); got.More || !reflect.DeepEqual(got.Infos, want) {
+			t.Fatalf("machine %d: list\ngot  %+v\nwant %+v", i, got, want)
 		}
 		var deadlines int
 		m.Deadlines("", 10, func(d fsm.Deadline) {
 			deadlines++
 			h := r.model.holds[d.Name]
+			if d.Waiting != (len(r.model.lines[d.Name]) > 0) {
+				t.Fatalf("machine %d: %+v, where the line is %+v", i, d, r.model.lines[d.Name])
+			}
 			if view := m.Look(d.Name); h == nil || view.Token != h.token || d.Token != h.token || time.Duration(d.At) != h.deadline || view.Deadline != d.At {
 				t.Fatalf("machine %d: %+v stands, seen as %+v, want %+v", i, d, view, h)
 			}
@@ -253,5 +264,6 @@ func (r *replicas) check(t *rapid.T) {
 		if deadlines != len(r.model.holds) {
 			t.Fatalf("machine %d: %d holds, want %d", i, deadlines, len(r.model.holds))
 		}
+		r.checkLines(t, m)
 	}
 }

@@ -42,13 +42,13 @@ func TestList(t *testing.T) {
 		{"", "", 0, nil, true},
 	} {
 		t.Run(fmt.Sprintf("%s after %s up to %d", test.prefix, test.after, test.limit), func(t *testing.T) {
-			infos, more := m.List(test.prefix, test.after, test.limit)
+			page := m.List(test.prefix, test.after, test.limit, 5)
 			var got []string
-			for _, info := range infos {
+			for _, info := range page.Infos {
 				got = append(got, info.Name)
 			}
-			if !slices.Equal(got, test.want) || more != test.more {
-				t.Errorf("got %q, more %v; want %q, more %v", got, more, test.want, test.more)
+			if !slices.Equal(got, test.want) || page.More != test.more || page.Lines != nil {
+				t.Errorf("got %q and lines %v, more %v; want %q, more %v", got, page.Lines, page.More, test.want, test.more)
 			}
 		})
 	}
@@ -69,8 +69,8 @@ func TestDeadlines(t *testing.T) {
 
 func TestDeadlineOf(t *testing.T) {
 	m := held(t, "a")
-	if at, stands := m.DeadlineOf("a", 1); !stands || at != 10e9 {
-		t.Errorf("got %v %v, want 10s", at, stands)
+	if d, stands := m.DeadlineOf("a", 1); !stands || d != (fsm.Deadline{Name: "a", Token: 1, At: 10e9}) {
+		t.Errorf("got %+v %v, want 10s", d, stands)
 	}
 	if _, stands := m.DeadlineOf("a", 2); stands {
 		t.Error("a hold with another token stands")

@@ -55,7 +55,9 @@ type snapshotDecoder struct {
 	seen       protowire.Number // number of the record before
 	semaphores uint64           // counts from the state record
 	clients    uint64
+	tickets    uint64
 	last       string    // name of the semaphore before
+	lastTicket uint64    // number of the ticket before
 	before     clientRow // the client before
 	done       bool
 }
@@ -72,6 +74,8 @@ func (d *snapshotDecoder) record(num protowire.Number, body []byte, length uint6
 		return d.semaphore(body)
 	case clientRecord:
 		return d.client(body)
+	case ticketRecord:
+		return d.ticket(body)
 	case trailerRecord:
 		return d.trailer(body, length, sum)
 	}
@@ -97,6 +101,10 @@ func (d *snapshotDecoder) stateRecord(body []byte) error {
 			f.uint(&d.semaphores)
 		case 6:
 			f.uint(&d.clients)
+		case 7:
+			f.uint(&st.tickets.last)
+		case 8:
+			f.uint(&d.tickets)
 		default:
 			f.unknown("state")
 		}
@@ -263,13 +271,62 @@ func (o *outcome) decode(body []byte) error {
 	return f.err
 }
 
+// ticket puts each ticket behind those before it, which have lower numbers.
+func (d *snapshotDecoder) ticket(body []byte) error {
+	t := new(ticket)
+	f := fields{rest: body}
+	for f.next() {
+		switch f.num {
+		case 1:
+			f.uint(&t.number)
+		case 2:
+			f.text(&t.name, sema.MaxNameBytes)
+		case 3:
+			f.text(&t.owner, sema.MaxOwnerBytes)
+		case 4:
+			f.int((*int64)(&t.timeout))
+		case 5:
+			f.int(&t.since)
+		case 6:
+			f.client(&t.attempt.client)
+		case 7:
+			f.uint(&t.attempt.seq)
+		default:
+			f.unknown("ticket")
+		}
+	}
+	if f.err != nil {
+		return f.err
+	}
+	st := d.state
+	if t.number <= d.lastTicket || t.number > st.tickets.last {
+		return malformed("ticket %d after %d, last ticket %d", t.number, d.lastTicket, st.tickets.last)
+	}
+	d.lastTicket = t.number
+	if t.attempt.client.IsZero() || t.attempt.seq == 0 || st.tickets.byAttempt[t.attempt] != nil {
+		return malformed("ticket %d of attempt %d of client %x, or its attempt has two", t.number, t.attempt.seq, t.attempt.client)
+	}
+	if t.timeout <= 0 {
+		return malformed("ticket %d with timeout %v", t.number, t.timeout)
+	}
+	s, held := st.semaphores.get(t.name)
+	if !held || s.free() || s.line.length >= MaxWaiting {
+		return malformed("ticket %d waits for %q, which is free or has a full line", t.number, t.name)
+	}
+	t.name = s.name // one string for a whole line
+	st.enqueue(s, t)
+	return nil
+}
+
 func (d *snapshotDecoder) trailer(body []byte, length uint64, sum uint32) error {
 	if want := appendTrailer(nil, length, sum); !bytes.Equal(body, want) {
 		return malformed("%d bytes with checksum %08x, but the trailer is %x, not %x", length, sum, body, want)
 	}
 	semaphores, clients := d.state.semaphores.len(), d.state.clients.young.len()+d.state.clients.old.len()
-	if uint64(semaphores) != d.semaphores || uint64(clients) != d.clients {
-		return malformed("%d semaphores and %d clients, written were %d and %d", semaphores, clients, d.semaphores, d.clients)
+	tickets := d.state.tickets.byNumber.Len()
+	if uint64(semaphores) != d.semaphores || uint64(clients) != d.clients || uint64(tickets) != d.tickets {
+		return malformed("%d semaphores, %d clients and %d tickets, written were %d, %d and %d",
+			semaphores, clients, tickets, d.semaphores, d.clients, d.tickets)
 	}
 	d.done = true
 	return nil

@@ -11,6 +11,7 @@ type semaphore struct {
 	name    string
 	permits uint32
 	holders []hold // in the order of their grants, at most permits
+	line    line   // of those who wait; empty unless all permits are held
 	// epoch in which this value was made. A value from before the last snapshot
 	// is shared with that snapshot and is copied before it is written to.
 	epoch uint64
@@ -43,6 +44,7 @@ func newSemaphore(name string, permits uint32, epoch uint64) *semaphore {
 
 func (s *semaphore) clone(epoch uint64) *semaphore {
 	c := newSemaphore(s.name, s.permits, epoch)
+	c.line = s.line
 	c.holders = append(c.holders, s.holders...)
 	return c
 }

@@ -26,11 +26,12 @@ const (
 	// bufferBytes is how much is read from or written to a disk at a time.
 	bufferBytes = 64 << 10
 
-	stateRecord, semaphoreRecord, clientRecord, trailerRecord = 1, 2, 3, 15
+	stateRecord, semaphoreRecord, clientRecord, ticketRecord, trailerRecord = 1, 2, 3, 4, 15
 )
 
 // capture is a state as it was at one entry, to be written while later entries
-// are applied. It shares the semaphores and the clients, copy on write.
+// are applied. It shares the semaphores and the clients, copy on write, and the
+// tickets, which do not change.
 type capture struct {
 	clock      Time
 	wallOffset int64
@@ -38,6 +39,8 @@ type capture struct {
 	turnAt     Time
 	semaphores rows[string, *semaphore]
 	clients    [2]rows[sema.ClientID, *client] // young, old
+	lastTicket uint64
+	tickets    rows[uint64, *ticket]
 }
 
 var _ raft.FSMSnapshot = (*capture)(nil)
@@ -51,6 +54,8 @@ func (st *state) capture() *capture {
 		turnAt:     st.clients.turnAt,
 		semaphores: st.semaphores.capture(),
 		clients:    [2]rows[sema.ClientID, *client]{st.clients.young.capture(), st.clients.old.capture()},
+		lastTicket: st.tickets.last,
+		tickets:    st.tickets.byNumber.Copy(),
 	}
 }
 
@@ -76,7 +81,9 @@ func (c *capture) write(to io.Writer) error {
 		b = appendUint(b, 3, c.lastToken)
 		b = appendUint(b, 4, uint64(c.turnAt))
 		b = appendUint(b, 5, uint64(c.semaphores.Len()))
-		return appendUint(b, 6, uint64(c.clients[0].Len()+c.clients[1].Len()))
+		b = appendUint(b, 6, uint64(c.clients[0].Len()+c.clients[1].Len()))
+		b = appendUint(b, 7, c.lastTicket)
+		return appendUint(b, 8, uint64(c.tickets.Len()))
 	})
 	c.semaphores.Scan(func(r row[string, *semaphore]) bool {
 		w.record(semaphoreRecord, r.value.append)
@@ -88,6 +95,10 @@ func (c *capture) write(to io.Writer) error {
 			return w.err == nil
 		})
 	}
+	c.tickets.Scan(func(r row[uint64, *ticket]) bool {
+		w.record(ticketRecord, r.value.append)
+		return w.err == nil
+	})
 	length, sum := w.length, w.sum
 	w.record(trailerRecord, func(b []byte) []byte { return appendTrailer(b, length, sum) })
 	if w.err != nil {
@@ -134,6 +145,16 @@ func (o *outcome) append(b []byte) []byte {
 		b = appendMessage(b, 4, o.ended.append)
 	}
 	return b
+}
+
+func (t *ticket) append(b []byte) []byte {
+	b = appendUint(b, 1, t.number)
+	b = appendText(b, 2, t.name)
+	b = appendText(b, 3, t.owner)
+	b = appendUint(b, 4, uint64(t.timeout))
+	b = appendUint(b, 5, uint64(t.since))
+	b = appendClient(b, 6, t.attempt.client)
+	return appendUint(b, 7, t.attempt.seq)
 }
 
 func appendTrailer(b []byte, length uint64, sum uint32) []byte {

@@ -19,8 +19,27 @@ import (
 	"github.com/semanode/sema/fsm/internal/logv1"
 )
 
-// everything is a machine with something in every field of a snapshot.
+// everything is a machine with something in every field of a snapshot. Of five
+// tickets three still stand: two in one line and one in another.
 func everything(tb testing.TB) *fsm.Machine {
+	m := withoutLines(tb)
+	var commands []fsm.Command
+	for _, w := range []struct {
+		name   string
+		client byte
+		seq    uint64
+	}{{"ä/1", 2, 4}, {"ä/1", 4, 7}, {"b", 2, 5}, {"ä/1", 4, 8}, {"b", 4, 9}} {
+		c := waiting(w.name, w.client, w.seq)
+		c.Attempt.LowestOpen = 0
+		commands = append(commands, c)
+	}
+	apply(tb, m, entryOf(tb, at(fsm.ClientRetention), append(commands, cancel("ä/1", 4, 7), cancel("b", 4, 9))...))
+	return m
+}
+
+// withoutLines is a machine with something in every field of a snapshot that
+// has to do with holds and clients.
+func withoutLines(tb testing.TB) *fsm.Machine {
 	m := fsm.New()
 	expired := fsm.Command{Kind: fsm.Acquire, Name: "a", Owner: "y", Timeout: time.Second, Token: 1, Deadline: fsm.Time(10 * time.Second),
 		Attempt: sema.Attempt{Client: clientID(2), Seq: 1}}
@@ -41,7 +60,7 @@ func everything(tb testing.TB) *fsm.Machine {
 // snapshotFile is a snapshot of the message, made by the generated encoder, with
 // the header and the trailer that belong to it.
 func snapshotFile(t fataler, message *logv1.Snapshot) []byte {
-	return sealedSnapshot(marshal(t, &logv1.Snapshot{State: message.State, Semaphores: message.Semaphores, Clients: message.Clients}))
+	return sealedSnapshot(marshal(t, &logv1.Snapshot{State: message.State, Semaphores: message.Semaphores, Clients: message.Clients, Tickets: message.Tickets}))
 }
 
 // sealedSnapshot is a snapshot of these records with the header and the trailer
@@ -58,16 +77,20 @@ func sealedBehind(header string, records []byte) []byte {
 }
 
 // TestSnapshotFormat notices when the format changes: snapshots that are on disk
-// must be readable for as long as their version is.
+// must be readable for as long as their version is. Without a line the bytes are
+// those from before there were lines.
 func TestSnapshotFormat(t *testing.T) {
-	golden(t, "testdata/snapshot-v1.golden", snapshotOf(t, everything(t)))
+	golden(t, "testdata/snapshot-v1.golden", snapshotOf(t, withoutLines(t)))
+	golden(t, "testdata/snapshot-v1-lines.golden", snapshotOf(t, everything(t)))
 }
 
-// TestEntryFormat does the same for log entries.
+// TestEntryFormat does the same for log entries: without a wait their bytes are
+// those from before there were any.
 func TestEntryFormat(t *testing.T) {
 	second := acquire("ä/1", 2, 1000)
 	second.Token, second.Deadline = 300, 1<<40
 	golden(t, "testdata/entry-v1.golden", entryOf(t, at(time.Hour), acquire("a", 1, 1), second).Data)
+	golden(t, "testdata/entry-v1-wait.golden", entryOf(t, at(time.Hour), waiting("a", 1, 1), cancel("ä/1", 2, 1000)).Data)
 }
 
 func golden(t *testing.T, file string, got []byte) {

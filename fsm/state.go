@@ -14,11 +14,12 @@ type state struct {
 	lastToken  uint64
 	semaphores table[string, *semaphore]
 	clients    clients
+	tickets    tickets
 	epoch      uint64 // rises with each capture
 }
 
 func newState() *state {
-	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients()}
+	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients(), tickets: newTickets()}
 }
 
 // advance moves the clock to the stamp, never back.
@@ -54,39 +55,61 @@ func (st *state) writable(s *semaphore) *semaphore {
 	return s
 }
 
-// grant gives the next token to whoever comes first. The semaphore must be
-// writable and free.
-func (st *state) grant(s *semaphore, c *Command) *hold {
+// grant gives a permit under the next token. The semaphore must be writable and
+// free, and its line empty or the grant that of its head.
+func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to attemptID) *hold {
 	st.lastToken++
 	now := st.wall(st.clock)
 	s.holders = append(s.holders, hold{
 		token:    st.lastToken,
-		owner:    c.Owner,
-		timeout:  c.Timeout,
-		deadline: st.clock.Add(c.Timeout),
+		owner:    owner,
+		timeout:  timeout,
+		deadline: st.clock.Add(timeout),
 		created:  now,
 		updated:  now,
-		client:   c.Attempt.Client,
-		seq:      c.Attempt.Seq,
+		client:   to.client,
+		seq:      to.seq,
 	})
 	return &s.holders[len(s.holders)-1]
 }
 
-// end takes hold i away, and the semaphore with its last one. It returns what
-// was taken.
-func (st *state) end(s *semaphore, i int) hold {
+// end takes hold i away. What is free now goes to the head of the line at once:
+// a hand-over is one entry. A semaphore goes with its last hold. It returns what
+// was taken, and the Result that says so.
+func (st *state) end(s *semaphore, i int) (hold, Result) {
 	ended := s.holders[i]
-	if len(s.holders) == 1 {
+	r := Result{Ended: ended.token}
+	if len(s.holders) == 1 && s.line.length == 0 {
 		st.semaphores.delete(s.name)
-		return ended
+		return ended, r
 	}
 	s = st.writable(s)
 	s.holders = append(s.holders[:i], s.holders[i+1:]...)
-	return ended
+	if head := s.line.first; head != nil {
+		r.Granted = st.serve(s, head)
+	}
+	return ended, r
+}
+
+// serve grants to a ticket and remembers that its attempt is decided. The
+// semaphore must be writable and free.
+func (st *state) serve(s *semaphore, t *ticket) *Grant {
+	st.dequeue(s, t)
+	h := st.grant(s, t.owner, t.timeout, t.attempt)
+	st.clients.served(t.attempt, h.token, st.epoch)
+	return &Grant{Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq},
+		Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
 }
 
 // info describes a hold to people.
-func (st *state) info(status sema.Status, name string, h *hold) sema.Info {
+func (st *state) info(status sema.Status, s *semaphore, h *hold) sema.Info {
+	info := st.describe(status, s.name, h)
+	info.Waiting = s.line.length
+	return info
+}
+
+// describe is info of a hold that has ended.
+func (st *state) describe(status sema.Status, name string, h *hold) sema.Info {
 	return sema.Info{
 		Status:    status,
 		Name:      name,

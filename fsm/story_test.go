@@ -37,10 +37,12 @@ var update = flag.Bool("update", false, "write what the tests got into testdata 
 //     unless said otherwise, entry is the term in which raft appended it (the
 //     stamp's term), wall the wall clock (12:00:00 at clock 0).
 //   - restore: go on with another machine that was restored from a snapshot.
-//   - state: tell clock, last token, holds and clients.
+//   - state: tell clock, last token, holds, lines and clients.
 //
 // A command is a kind, a name and name=value for the rest: owner, timeout,
-// token, deadline, and as=client/seq or as=client/seq/lowest-open.
+// token, deadline, and as=client/seq or as=client/seq/lowest-open; and the word
+// wait for an acquire that waits in line. What a command grants to the head of a
+// line stands in brackets behind its own answer.
 //
 // Each story is told twice, the second time with a restore before every step,
 // which must change nothing.
@@ -169,6 +171,7 @@ func (s *story) command(line string) fsm.Command {
 		Timeout:  parse(s, args, "timeout", 0, time.ParseDuration),
 		Token:    parse(s, args, "token", 0, parseUint),
 		Deadline: fsm.Time(parse(s, args, "deadline", 0, time.ParseDuration)),
+		Wait:     parse(s, args, "wait", false, strconv.ParseBool),
 	}
 	if as := strings.Split(args["as"], "/"); len(as) > 1 {
 		c.Attempt = s.attempt(as)
@@ -188,11 +191,14 @@ func (s *story) attempt(as []string) sema.Attempt {
 	}
 }
 
-// arguments reads name=value pairs.
+// arguments reads name=value pairs, and wait for wait=true.
 func (s *story) arguments(text string) map[string]string {
 	args := map[string]string{}
 	for _, word := range strings.Fields(text) {
 		name, value, ok := strings.Cut(word, "=")
+		if word == "wait" {
+			value, ok = "true", true
+		}
 		if !ok {
 			s.t.Fatalf("want name=value, got %q", word)
 		}
@@ -225,15 +231,23 @@ func tellResult(r fsm.Result) string {
 	if r.Info.Status != 0 {
 		say("%v", r.Info.Status)
 	}
-	if i := r.Info; i.Token != 0 {
-		say("token=%d owner=%s timeout=%v since=%s updated=%s expires=%s",
-			i.Token, i.Owner, i.Timeout, shortTime(i.CreatedAt), shortTime(i.UpdatedAt), shortTime(i.ExpiresAt))
+	if r.Info.Token != 0 {
+		say("%s", tellHold(r.Info))
+	}
+	if r.Info.Waiting != 0 {
+		say("waiting=%d", r.Info.Waiting)
 	}
 	if r.Deadline != 0 {
 		say("deadline=%v", time.Duration(r.Deadline))
 	}
+	if r.Ticket != 0 {
+		say("ticket=%d", r.Ticket)
+	}
 	if r.Ended != 0 {
 		say("ended=%d", r.Ended)
+	}
+	if g := r.Granted; g != nil {
+		say("granted=[%s: %s]", tellAttempt(g.Attempt), tellResult(fsm.Result{Info: g.Info, Deadline: g.Deadline}))
 	}
 	if len(told) == 0 {
 		return "nothing to do"
@@ -241,17 +255,32 @@ func tellResult(r fsm.Result) string {
 	return strings.Join(told, " ")
 }
 
+func tellHold(i sema.Info) string {
+	return fmt.Sprintf("token=%d owner=%s timeout=%v since=%s updated=%s expires=%s",
+		i.Token, i.Owner, i.Timeout, shortTime(i.CreatedAt), shortTime(i.UpdatedAt), shortTime(i.ExpiresAt))
+}
+
+func tellAttempt(a sema.Attempt) string { return fmt.Sprintf("c%d/%d", a.Client[0], a.Seq) }
+
 func shortTime(t time.Time) string { return t.Format("15:04:05.999") }
 
 // state tells what a snapshot holds, read by the generated decoder.
 func (s *story) state() string {
 	snapshot := decodeSnapshot(s.t, snapshotOf(s.t, s.machine))
 	var b strings.Builder
-	fmt.Fprintf(&b, "clock %v, last token %d\n", time.Duration(snapshot.State.GetClock()), snapshot.State.GetLastToken())
+	fmt.Fprintf(&b, "clock %v, last token %d", time.Duration(snapshot.State.GetClock()), snapshot.State.GetLastToken())
+	if last := snapshot.State.GetLastTicket(); last != 0 {
+		fmt.Fprintf(&b, ", last ticket %d", last)
+	}
+	b.WriteString("\n")
 	for _, held := range snapshot.Semaphores {
 		for _, h := range held.Holders {
 			fmt.Fprintf(&b, "hold %s token=%d owner=%s deadline=%v\n", held.Name, h.Token, h.Owner, time.Duration(h.Deadline))
 		}
+	}
+	for _, t := range snapshot.Tickets {
+		fmt.Fprintf(&b, "ticket %d %s owner=%s timeout=%v since=%s as=c%d/%d\n", t.Number, t.Name, t.Owner, time.Duration(t.Timeout),
+			shortTime(time.Unix(0, t.Since).UTC()), t.Client[0], t.Seq)
 	}
 	for _, c := range snapshot.Clients {
 		age := [...]string{"heard of", "silent"}[c.Generation]

@@ -19,7 +19,11 @@ type row[K comparable, V any] struct {
 }
 
 func newTable[K comparable, V any](less func(a, b row[K, V]) bool) table[K, V] {
-	return table[K, V]{byKey: map[K]V{}, tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	return table[K, V]{byKey: map[K]V{}, tree: newRows(less)}
+}
+
+func newRows[K comparable, V any](less func(a, b row[K, V]) bool) rows[K, V] {
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
 
 func (t table[K, V]) get(key K) (V, bool) {

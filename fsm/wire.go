@@ -121,6 +121,14 @@ func (f *fields) int(p *int64) {
 	*p = int64(f.bits)
 }
 
+func (f *fields) bool(p *bool) {
+	f.once(protowire.VarintType)
+	if f.bits > 1 {
+		f.fail("field %d is %d, neither true nor false", f.num, f.bits)
+	}
+	*p = f.bits == 1
+}
+
 func (f *fields) time(p *Time) {
 	f.once(protowire.VarintType)
 	if *p = Time(f.bits); *p < 0 {
@@ -165,6 +173,13 @@ func appendUint(dst []byte, num protowire.Number, v uint64) []byte {
 		return dst
 	}
 	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.VarintType), v)
+}
+
+func appendBool(dst []byte, num protowire.Number, v bool) []byte {
+	if !v {
+		return dst
+	}
+	return appendUint(dst, num, 1)
 }
 
 func appendText(dst []byte, num protowire.Number, s string) []byte {

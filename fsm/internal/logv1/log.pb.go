@@ -36,7 +36,8 @@ const (
 	Kind_KIND_ACQUIRE Kind = 1
 	// Move the deadline of the hold with this token.
 	Kind_KIND_TOUCH Kind = 2
-	// Free the hold with this token or, without token, the one of this attempt.
+	// Free the hold with this token or, without token, the hold or the ticket of
+	// this attempt.
 	Kind_KIND_RELEASE Kind = 3
 	// End the hold with this token if its deadline is this and has passed.
 	Kind_KIND_EXPIRE Kind = 4
@@ -181,9 +182,11 @@ type Command struct {
 	// Cluster time, nanoseconds.
 	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Identity of the client, 16 bytes, or absent.
-	Client        []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
-	Seq           uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
-	LowestOpen    uint64 `protobuf:"varint,9,opt,name=lowest_open,json=lowestOpen,proto3" json:"lowest_open,omitempty"`
+	Client     []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
+	Seq        uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
+	LowestOpen uint64 `protobuf:"varint,9,opt,name=lowest_open,json=lowestOpen,proto3" json:"lowest_open,omitempty"`
+	// With KIND_ACQUIRE: take a ticket in the line if somebody else holds.
+	Wait          bool `protobuf:"varint,10,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +284,13 @@ func (x *Command) GetLowestOpen() uint64 {
 	return 0
 }
 
+func (x *Command) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
 // Snapshot is the body of a snapshot. It follows a header of twelve bytes: the
 // magic "SEMASNAP" and the format version (1), big endian. Fields stand in the
 // order of their numbers; trailer is the last and ends the file.
@@ -290,7 +300,9 @@ type Snapshot struct {
 	// In ascending order of name.
 	Semaphores []*Semaphore `protobuf:"bytes,2,rep,name=semaphores,proto3" json:"semaphores,omitempty"`
 	// In ascending order of generation, then id.
-	Clients       []*Client `protobuf:"bytes,3,rep,name=clients,proto3" json:"clients,omitempty"`
+	Clients []*Client `protobuf:"bytes,3,rep,name=clients,proto3" json:"clients,omitempty"`
+	// In ascending order of number.
+	Tickets       []*Ticket `protobuf:"bytes,4,rep,name=tickets,proto3" json:"tickets,omitempty"`
 	Trailer       *Trailer  `protobuf:"bytes,15,opt,name=trailer,proto3" json:"trailer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -347,6 +359,13 @@ func (x *Snapshot) GetClients() []*Client {
 	return nil
 }
 
+func (x *Snapshot) GetTickets() []*Ticket {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
 func (x *Snapshot) GetTrailer() *Trailer {
 	if x != nil {
 		return x.Trailer
@@ -364,8 +383,11 @@ type State struct {
 	TurnAt         int64  `protobuf:"varint,4,opt,name=turn_at,json=turnAt,proto3" json:"turn_at,omitempty"`
 	SemaphoreCount uint64 `protobuf:"varint,5,opt,name=semaphore_count,json=semaphoreCount,proto3" json:"semaphore_count,omitempty"`
 	ClientCount    uint64 `protobuf:"varint,6,opt,name=client_count,json=clientCount,proto3" json:"client_count,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The highest number that a ticket was given.
+	LastTicket    uint64 `protobuf:"varint,7,opt,name=last_ticket,json=lastTicket,proto3" json:"last_ticket,omitempty"`
+	TicketCount   uint64 `protobuf:"varint,8,opt,name=ticket_count,json=ticketCount,proto3" json:"ticket_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
@@ -436,6 +458,20 @@ func (x *State) GetSemaphoreCount() uint64 {
 func (x *State) GetClientCount() uint64 {
 	if x != nil {
 		return x.ClientCount
+	}
+	return 0
+}
+
+func (x *State) GetLastTicket() uint64 {
+	if x != nil {
+		return x.LastTicket
+	}
+	return 0
+}
+
+func (x *State) GetTicketCount() uint64 {
+	if x != nil {
+		return x.TicketCount
 	}
 	return 0
 }
@@ -743,6 +779,101 @@ func (x *Outcome) GetEnded() *Hold {
 	return nil
 }
 
+// Ticket is a place in the line of a semaphore that is held.
+type Ticket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Orders every line.
+	Number  uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Name    string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Owner   string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	Timeout int64  `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Unix nanoseconds.
+	Since         int64  `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	Client        []byte `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	Seq           uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ticket) Reset() {
+	*x = Ticket{}
+	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ticket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ticket) ProtoMessage() {}
+
+func (x *Ticket) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
+func (*Ticket) Descriptor() ([]byte, []int) {
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Ticket) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Ticket) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Ticket) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Ticket) GetTimeout() int64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+func (x *Ticket) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Ticket) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *Ticket) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 type Trailer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Bytes before this field, header of the file included.
@@ -755,7 +886,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	mi := &file_sema_log_v1_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +898,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	mi := &file_sema_log_v1_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +911,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{8}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Trailer) GetLength() uint64 {
@@ -806,7 +937,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x03R\x05clock\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x120\n" +
-	"\bcommands\x18\x04 \x03(\v2\x14.sema.log.v1.CommandR\bcommands\"\xf1\x01\n" +
+	"\bcommands\x18\x04 \x03(\v2\x14.sema.log.v1.CommandR\bcommands\"\x85\x02\n" +
 	"\aCommand\x12%\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x11.sema.log.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -817,14 +948,17 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x06client\x18\a \x01(\fR\x06client\x12\x10\n" +
 	"\x03seq\x18\b \x01(\x04R\x03seq\x12\x1f\n" +
 	"\vlowest_open\x18\t \x01(\x04R\n" +
-	"lowestOpen\"\xcb\x01\n" +
+	"lowestOpen\x12\x12\n" +
+	"\x04wait\x18\n" +
+	" \x01(\bR\x04wait\"\xfa\x01\n" +
 	"\bSnapshot\x12(\n" +
 	"\x05state\x18\x01 \x01(\v2\x12.sema.log.v1.StateR\x05state\x126\n" +
 	"\n" +
 	"semaphores\x18\x02 \x03(\v2\x16.sema.log.v1.SemaphoreR\n" +
 	"semaphores\x12-\n" +
-	"\aclients\x18\x03 \x03(\v2\x13.sema.log.v1.ClientR\aclients\x12.\n" +
-	"\atrailer\x18\x0f \x01(\v2\x14.sema.log.v1.TrailerR\atrailer\"\xc2\x01\n" +
+	"\aclients\x18\x03 \x03(\v2\x13.sema.log.v1.ClientR\aclients\x12-\n" +
+	"\atickets\x18\x04 \x03(\v2\x13.sema.log.v1.TicketR\atickets\x12.\n" +
+	"\atrailer\x18\x0f \x01(\v2\x14.sema.log.v1.TrailerR\atrailer\"\x86\x02\n" +
 	"\x05State\x12\x14\n" +
 	"\x05clock\x18\x01 \x01(\x03R\x05clock\x12\x1f\n" +
 	"\vwall_offset\x18\x02 \x01(\x12R\n" +
@@ -833,7 +967,10 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"last_token\x18\x03 \x01(\x04R\tlastToken\x12\x17\n" +
 	"\aturn_at\x18\x04 \x01(\x03R\x06turnAt\x12'\n" +
 	"\x0fsemaphore_count\x18\x05 \x01(\x04R\x0esemaphoreCount\x12!\n" +
-	"\fclient_count\x18\x06 \x01(\x04R\vclientCount\"f\n" +
+	"\fclient_count\x18\x06 \x01(\x04R\vclientCount\x12\x1f\n" +
+	"\vlast_ticket\x18\a \x01(\x04R\n" +
+	"lastTicket\x12!\n" +
+	"\fticket_count\x18\b \x01(\x04R\vticketCount\"f\n" +
 	"\tSemaphore\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\apermits\x18\x02 \x01(\rR\apermits\x12+\n" +
@@ -859,7 +996,15 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12'\n" +
-	"\x05ended\x18\x04 \x01(\v2\x11.sema.log.v1.HoldR\x05ended\"=\n" +
+	"\x05ended\x18\x04 \x01(\v2\x11.sema.log.v1.HoldR\x05ended\"\xa4\x01\n" +
+	"\x06Ticket\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x18\n" +
+	"\atimeout\x18\x04 \x01(\x03R\atimeout\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06client\x18\x06 \x01(\fR\x06client\x12\x10\n" +
+	"\x03seq\x18\a \x01(\x04R\x03seq\"=\n" +
 	"\aTrailer\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x06R\x06length\x12\x1a\n" +
 	"\bchecksum\x18\x02 \x01(\aR\bchecksum*\x89\x01\n" +
@@ -887,7 +1032,7 @@ func file_sema_log_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_log_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sema_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sema_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sema_log_v1_log_proto_goTypes = []any{
 	(Kind)(0),         // 0: sema.log.v1.Kind
 	(*Batch)(nil),     // 1: sema.log.v1.Batch
@@ -898,23 +1043,25 @@ var file_sema_log_v1_log_proto_goTypes = []any{
 	(*Hold)(nil),      // 6: sema.log.v1.Hold
 	(*Client)(nil),    // 7: sema.log.v1.Client
 	(*Outcome)(nil),   // 8: sema.log.v1.Outcome
-	(*Trailer)(nil),   // 9: sema.log.v1.Trailer
+	(*Ticket)(nil),    // 9: sema.log.v1.Ticket
+	(*Trailer)(nil),   // 10: sema.log.v1.Trailer
 }
 var file_sema_log_v1_log_proto_depIdxs = []int32{
-	2, // 0: sema.log.v1.Batch.commands:type_name -> sema.log.v1.Command
-	0, // 1: sema.log.v1.Command.kind:type_name -> sema.log.v1.Kind
-	4, // 2: sema.log.v1.Snapshot.state:type_name -> sema.log.v1.State
-	5, // 3: sema.log.v1.Snapshot.semaphores:type_name -> sema.log.v1.Semaphore
-	7, // 4: sema.log.v1.Snapshot.clients:type_name -> sema.log.v1.Client
-	9, // 5: sema.log.v1.Snapshot.trailer:type_name -> sema.log.v1.Trailer
-	6, // 6: sema.log.v1.Semaphore.holders:type_name -> sema.log.v1.Hold
-	8, // 7: sema.log.v1.Client.outcomes:type_name -> sema.log.v1.Outcome
-	6, // 8: sema.log.v1.Outcome.ended:type_name -> sema.log.v1.Hold
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: sema.log.v1.Batch.commands:type_name -> sema.log.v1.Command
+	0,  // 1: sema.log.v1.Command.kind:type_name -> sema.log.v1.Kind
+	4,  // 2: sema.log.v1.Snapshot.state:type_name -> sema.log.v1.State
+	5,  // 3: sema.log.v1.Snapshot.semaphores:type_name -> sema.log.v1.Semaphore
+	7,  // 4: sema.log.v1.Snapshot.clients:type_name -> sema.log.v1.Client
+	9,  // 5: sema.log.v1.Snapshot.tickets:type_name -> sema.log.v1.Ticket
+	10, // 6: sema.log.v1.Snapshot.trailer:type_name -> sema.log.v1.Trailer
+	6,  // 7: sema.log.v1.Semaphore.holders:type_name -> sema.log.v1.Hold
+	8,  // 8: sema.log.v1.Client.outcomes:type_name -> sema.log.v1.Outcome
+	6,  // 9: sema.log.v1.Outcome.ended:type_name -> sema.log.v1.Hold
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sema_log_v1_log_proto_init() }
@@ -928,7 +1075,7 @@ func file_sema_log_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_log_v1_log_proto_rawDesc), len(file_sema_log_v1_log_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
