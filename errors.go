@@ -14,6 +14,9 @@ var (
 	ErrNotHeld = errors.New("sema: not held")
 	// ErrNotFound: nobody holds the semaphore.
 	ErrNotFound = errors.New("sema: not found")
+	// ErrHeld: somebody else holds the semaphore, and the caller would not wait,
+	// or not any longer. See [HeldError].
+	ErrHeld = errors.New("sema: held by somebody else")
 	// ErrLost is the cause with which a work's context is cancelled when its
 	// hold is gone, or can no longer be known to stand.
 	ErrLost = errors.New("sema: hold lost")
@@ -50,6 +53,31 @@ func (e *InvalidError) Error() string {
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// HeldError tells who had the semaphore when it was last looked at. It matches
+// [ErrHeld] and, if a wait ended, what ended it, such as
+// context.DeadlineExceeded.
+type HeldError struct {
+	Info  Info  // of the hold that was in the way
+	Cause error // what ended the wait; nil if there was none
+}
+
+func (e *HeldError) Error() string {
+	text := fmt.Sprintf("%q is held by %s", e.Info.Name, orUnknown(e.Info.Owner))
+	if !e.Info.CreatedAt.IsZero() {
+		text += " since " + clock(e.Info.CreatedAt)
+	}
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrHeld) true.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// Unwrap returns the cause.
+func (e *HeldError) Unwrap() error { return e.Cause }
 
 // Leader says where a cluster's leader is. Fields that are not known are empty.
 type Leader struct {

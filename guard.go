@@ -3,8 +3,10 @@ package sema
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
+
+	"github.com/semanode/sema/internal/leash"
+	"github.com/semanode/sema/internal/moment"
 )
 
 // DriftMargin is how much earlier than the timeout a holder must consider its
@@ -15,25 +17,25 @@ func DriftMargin(timeout time.Duration) time.Duration {
 	return timeout/100 + 10*time.Millisecond
 }
 
-// holdGuard keeps one hold alive and cancels ctx with cause ErrLost when it is
-// gone, or at the local deadline: the moment before the last successful request
-// was sent, plus the timeout, less the margin. The cluster counts from a later
-// moment, so nobody else can hold before then.
+// holdGuard keeps one hold alive. Its leash ends with cause ErrLost when the hold
+// is gone, or at the local deadline: the moment before the last successful
+// request was sent, plus the timeout, less the margin. The cluster counts from a
+// later moment, so nobody else can hold before then.
 type holdGuard struct {
-	ctx    context.Context // the work's
-	cancel context.CancelCauseFunc
-	stop   context.CancelFunc // ends the touching
-	lost   atomic.Bool
-	done   chan struct{} // closed when the goroutine is gone
+	*leash.Leash
+	stop context.CancelFunc // ends the touching
+	done chan struct{}      // closed when the goroutine is gone
 }
 
 // guard starts the one goroutine that touches; end stops it and waits.
-func guard(ctx context.Context, svc Service, hold Info, sent time.Time) *holdGuard {
-	g := &holdGuard{done: make(chan struct{})}
-	g.ctx, g.cancel = context.WithCancelCause(ctx)
+func guard(ctx context.Context, svc Service, hold Info, sent moment.Moment) *holdGuard {
+	g := &holdGuard{
+		Leash: leash.New(ctx, sent, hold.Timeout-DriftMargin(hold.Timeout), ErrLost),
+		done:  make(chan struct{}),
+	}
 	touching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
-	go g.run(touching, svc, hold, sent)
+	go g.run(touching, svc, hold)
 	return g
 }
 
@@ -41,27 +43,11 @@ func guard(ctx context.Context, svc Service, hold Info, sent time.Time) *holdGua
 func (g *holdGuard) end() (lost bool) {
 	g.stop()
 	<-g.done
-	g.cancel(context.Canceled)
-	return g.lost.Load()
+	return g.Drop()
 }
 
-// lose tells the work. A touch that is on its way is of no use any more.
-func (g *holdGuard) lose() {
-	g.lost.Store(true)
-	g.cancel(ErrLost)
-	g.stop()
-}
-
-func (g *holdGuard) run(ctx context.Context, svc Service, hold Info, sent time.Time) {
+func (g *holdGuard) run(ctx context.Context, svc Service, hold Info) {
 	defer close(g.done)
-	good := hold.Timeout - DriftMargin(hold.Timeout)
-	deadline := sent.Add(good)
-	expire := time.AfterFunc(time.Until(deadline), g.lose)
-	defer func() {
-		if !expire.Stop() { // it went off, though lose may not have run yet
-			g.lose()
-		}
-	}()
 	next := time.NewTimer(hold.Timeout / 3)
 	defer next.Stop()
 	for {
@@ -70,17 +56,17 @@ func (g *holdGuard) run(ctx context.Context, svc Service, hold Info, sent time.T
 			return
 		case <-next.C:
 		}
-		sent := time.Now()
-		switch err := touch(ctx, svc, hold, deadline); {
+		sent := moment.Now()
+		switch err := touch(ctx, svc, hold, g.Sent().Until(hold.Timeout-DriftMargin(hold.Timeout))); {
 		case err == nil:
-			if !expire.Stop() {
+			if !g.Extend(sent) {
 				return // a late answer never revives a lost hold
 			}
-			deadline = sent.Add(good)
-			expire.Reset(time.Until(deadline))
 			next.Reset(hold.Timeout / 3)
 		case errors.Is(err, ErrNotHeld):
-			g.lose()
+			g.Lose()
+			return
+		case g.Lost():
 			return
 		default: // nobody answered; the deadline decides how long to try
 			next.Reset(hold.Timeout / 20)
@@ -88,10 +74,10 @@ func (g *holdGuard) run(ctx context.Context, svc Service, hold Info, sent time.T
 	}
 }
 
-// touch is one touch that ends at the deadline. A service that was given another
-// hold by that name touches that one; then this one is gone.
-func touch(ctx context.Context, svc Service, hold Info, deadline time.Time) error {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+// touch is one touch that takes no longer than limit. A service that was given
+// another hold by that name touches that one; then this one is gone.
+func touch(ctx context.Context, svc Service, hold Info, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	touched, err := svc.Touch(ctx, hold.Name)
 	if err == nil && touched.Token != hold.Token {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/semanode/sema/internal/moment"
 )
 
 // The defaults of [IsolateOptions].
@@ -20,7 +22,8 @@ type IsolateOptions struct {
 	// timeout.
 	Timeout time.Duration
 	// SleepBetweenAttempts is the pause between tries while somebody else
-	// holds the semaphore. 15 s if zero.
+	// holds the semaphore; with a [Waiter], which need not try again, it is how
+	// often Notify is told. 15 s if zero.
 	SleepBetweenAttempts time.Duration
 	// Notify, if set, is told in one readable line about everything that keeps
 	// the work waiting or the hold from being released. It is called from the
@@ -53,7 +56,8 @@ func (o IsolateOptions) withDefaults() IsolateOptions {
 
 // Isolate acquires the semaphore, runs work while holding it, and releases it:
 // also when work fails or panics, and also when ctx has ended by then. While
-// somebody else holds the semaphore it tries again until ctx ends.
+// somebody else holds the semaphore it waits in line, if svc is a [Waiter], and
+// otherwise tries again, until ctx ends.
 //
 // Any number of goroutines may isolate work under one name through one svc, if it
 // is a [Forker], as those of this module are: the hold is then known to Isolate
@@ -79,7 +83,11 @@ func Isolate[T any](ctx context.Context, svc Service, name, owner string,
 	if f, ok := svc.(Forker); ok {
 		svc = f.Fork()
 	}
-	hold, sent, err := acquireForWork(ctx, svc, name, owner, opts)
+	acquire := acquireForWork
+	if _, ok := svc.(Waiter); ok {
+		acquire = waitForWork
+	}
+	hold, sent, err := acquire(ctx, svc, name, owner, opts)
 	if err != nil {
 		return result, err
 	}
@@ -95,15 +103,72 @@ func Isolate[T any](ctx context.Context, svc Service, name, owner string,
 			err = errors.Join(err, ErrLost)
 		}
 	}()
-	return work(guarded.ctx, hold)
+	return work(guarded.Context(), hold)
+}
+
+// waitForWork waits in line. It tells how the wait goes on from the goroutine
+// that called it. It returns the moment from which the hold's time runs.
+func waitForWork(ctx context.Context, svc Service, name, owner string, opts IsolateOptions) (Info, moment.Moment, error) {
+	for {
+		sent := moment.Now()
+		info, err := waitInLine(ctx, svc.(Waiter), name, owner, opts)
+		if err != nil {
+			return Info{}, sent, fmt.Errorf("waiting for %q: %w", name, err)
+		}
+		sent, err = refresh(ctx, svc, info, sent)
+		if !errors.Is(err, ErrNotHeld) {
+			return info, sent, nil
+		}
+		opts.Notify(fmt.Sprintf("%q was acquired and lost before the answer came; waiting again", name))
+	}
+}
+
+// waitInLine is one wait, and what is said about it.
+func waitInLine(ctx context.Context, w Waiter, name, owner string, opts IsolateOptions) (Info, error) {
+	type answer struct {
+		info Info
+		err  error
+	}
+	answers, places := make(chan answer, 1), make(chan Place, 1)
+	go func() { // ends with the wait, and the wait with ctx
+		info, err := w.AcquireWait(ctx, name, owner, opts.Timeout, func(p Place) {
+			select {
+			case <-places: // only the latest counts
+			default:
+			}
+			places <- p
+		})
+		answers <- answer{info, err}
+	}()
+	tell := time.NewTicker(opts.SleepBetweenAttempts)
+	defer tell.Stop()
+	var last Place
+	for {
+		select {
+		case a := <-answers:
+			return a.info, a.err
+		case p := <-places:
+			first := last.Position == 0
+			if last = p; !first {
+				continue
+			}
+		case <-tell.C:
+		}
+		if last.Position != 0 {
+			opts.Notify(fmt.Sprintf("%q is held by %s since %s; waiting in line, number %d",
+				name, last.Holder.Owner, clock(last.Holder.CreatedAt), last.Position))
+		} else {
+			opts.Notify(fmt.Sprintf("still waiting for %q", name))
+		}
+	}
 }
 
 // acquireForWork tries until the semaphore is acquired or ctx ends. It returns
 // the moment before the successful request was sent: the hold's local deadline
 // counts from there.
-func acquireForWork(ctx context.Context, svc Service, name, owner string, opts IsolateOptions) (Info, time.Time, error) {
+func acquireForWork(ctx context.Context, svc Service, name, owner string, opts IsolateOptions) (Info, moment.Moment, error) {
 	for {
-		sent := time.Now()
+		sent := moment.Now()
 		info, err := svc.Acquire(ctx, name, owner, opts.Timeout)
 		if err != nil {
 			if errors.Is(err, ErrOutcomeUnknown) { // undo what may have been granted
@@ -141,14 +206,14 @@ func acquireForWork(ctx context.Context, svc Service, name, owner string, opts I
 }
 
 // refresh touches a hold whose acquire took long, such as one that had to wait for
-// a leader: it may have been granted at any time since it was sent, and work
-// should start with most of its timeout ahead.
-func refresh(ctx context.Context, svc Service, hold Info, sent time.Time) (time.Time, error) {
-	if time.Since(sent) < hold.Timeout/3 {
+// a leader, or in line: it may have been granted at any time since it was sent,
+// and work should start with most of its timeout ahead.
+func refresh(ctx context.Context, svc Service, hold Info, sent moment.Moment) (moment.Moment, error) {
+	if sent.Elapsed() < hold.Timeout/3 {
 		return sent, nil
 	}
-	again := time.Now()
-	if err := touch(ctx, svc, hold, again.Add(hold.Timeout)); err != nil {
+	again := moment.Now()
+	if err := touch(ctx, svc, hold, hold.Timeout); err != nil {
 		return sent, err
 	}
 	return again, nil

@@ -39,11 +39,12 @@ type caller struct {
 type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
 
 // kind is what a call may do to the cluster.
-type kind bool
+type kind int
 
 const (
-	reads  kind = false
-	writes kind = true
+	reads  kind = iota
+	writes      // and is answered soon
+	waits       // and is answered when it is
 )
 
 // tries are those of one call.
@@ -75,7 +76,7 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 		if newRound {
 			t.spent = nil
 		}
-		resp, sent, err := try(ctx, c, n, rpc, message(t.repeat))
+		resp, sent, err := try(ctx, c, n, rpc, kind, message(t.repeat))
 		if err == nil {
 			return resp, t.repeat, nil
 		}
@@ -90,14 +91,17 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 }
 
 // try asks one node, once.
-func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req, Resp], m *Req) (*Resp, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeLimit(ctx))
-	defer cancel()
+func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req, Resp], kind kind, m *Req) (*Resp, bool, error) {
+	if kind != waits {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeLimit(ctx))
+		defer cancel()
+	}
 	ctx, sent := transport.WatchSent(ctx)
 	var header metadata.MD
 	resp, err := rpc(n.client, ctx, m, grpc.Header(&header))
 	if err != nil {
-		return nil, sent.Maybe(), transport.ErrorFromStatus(err)
+		return nil, sent.Maybe() || n.conn == nil, transport.ErrorFromStatus(err)
 	}
 	leader := ""
 	if values := header[transport.LeaderKey]; len(values) > 0 {
@@ -124,8 +128,11 @@ func (t *tries) failed(ctx context.Context, n *node, err error, sent bool) (atOn
 		return false, err
 	}
 	t.repeat = t.repeat || effect
+	if errors.Is(err, sema.ErrClosed) && t.nodes.local { // there is no other
+		v = giveUp
+	}
 	if v == giveUp {
-		if t.kind == writes && t.repeat {
+		if t.kind != reads && t.repeat {
 			err = &sema.OutcomeUnknownError{Cause: err}
 		}
 		return false, err
@@ -176,7 +183,7 @@ func (t *tries) pause(ctx context.Context) {
 // ended is the error of a call that ran out of time, or whose client was closed.
 func (t *tries) ended(cause error) error {
 	switch {
-	case t.kind == writes && t.repeat:
+	case t.kind != reads && t.repeat:
 		return &sema.OutcomeUnknownError{Cause: fmt.Errorf("%w; %s", cause, asked(t.asked))}
 	case errors.Is(cause, sema.ErrClosed):
 		return cause

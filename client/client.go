@@ -6,9 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
+	"github.com/semanode/sema/transport/semav1"
 )
 
 // Client is a [sema.Service] over the network, with what administrators need
@@ -16,12 +19,13 @@ import (
 type Client struct {
 	caller  *caller
 	session *session.Session
+	keeper  *keeper
 	shut    func() error // once
 }
 
 var (
-	_ sema.Service = (*Client)(nil)
-	_ sema.Forker  = (*Client)(nil)
+	_ sema.Waiter = (*Client)(nil)
+	_ sema.Forker = (*Client)(nil)
 )
 
 // New returns a Client of the cluster that cfg describes. It does not wait for a
@@ -37,24 +41,46 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &caller{nodes: nodes, tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax,
 		log: cfg.Logger, closed: make(chan struct{})}
+	return newClient(c), nil
+}
+
+// NewLocal returns a Client of the node that runs in this process and serves svc:
+// what [transport.NewLocal] returns. It needs no connection to it.
+func NewLocal(svc semav1.SemaClient, logger hclog.Logger) *Client {
+	cfg := Config{Logger: logger}.withDefaults()
+	return newClient(&caller{nodes: localNodes(svc), tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax,
+		log: cfg.Logger, closed: make(chan struct{})})
+}
+
+func newClient(c *caller) *Client {
+	s := session.New(c, session.NewClientID())
+	keeper := newKeeper(s, c.TouchAll)
 	return &Client{
 		caller:  c,
-		session: session.New(c, session.NewClientID()),
+		session: s,
+		keeper:  keeper,
 		shut: sync.OnceValue(func() error {
 			close(c.closed)
-			return nodes.close()
+			keeper.close()
+			return c.nodes.close()
 		}),
-	}, nil
+	}
 }
 
 // Close closes all connections. Calls under way end with [sema.ErrClosed], or
 // with [sema.ErrOutcomeUnknown] if they may have taken effect. Holds stand until
-// their timeout. It is idempotent.
+// their timeout, and the contexts of locks end in time for that. It is idempotent.
 func (c *Client) Close() error { return c.shut() }
 
 // Acquire implements [sema.Service].
 func (c *Client) Acquire(ctx context.Context, name, owner string, timeout time.Duration) (sema.Info, error) {
 	return c.session.Acquire(ctx, name, owner, timeout)
+}
+
+// AcquireWait implements [sema.Waiter]. [Client.Lock] does more: it keeps what it
+// acquired.
+func (c *Client) AcquireWait(ctx context.Context, name, owner string, timeout time.Duration, told func(sema.Place)) (sema.Info, error) {
+	return c.session.AcquireWait(ctx, name, owner, timeout, told)
 }
 
 // Touch implements [sema.Service]. Without a hold under this name it returns
@@ -84,6 +110,21 @@ func (c *Client) Fork() sema.Service { return c.session.Fork() }
 // and may be behind.
 func (c *Client) GetStale(ctx context.Context, name string) (sema.Info, error) {
 	return c.session.GetStale(ctx, name)
+}
+
+// Line is Get with the first of those who wait in line, at most limit, which is at
+// most 1,000.
+func (c *Client) Line(ctx context.Context, name string, limit int) (sema.Info, []sema.Ticket, error) {
+	req := transport.GetRequest{Name: name, Line: limit}
+	if err := req.Validate(); err != nil {
+		return sema.Info{}, nil, err
+	}
+	got, err := c.caller.Get(ctx, req)
+	if err != nil {
+		return sema.Info{}, nil, err
+	}
+	c.session.Label(&got.Info)
+	return got.Info, got.Line, nil
 }
 
 // TouchToken touches the hold with this token, whoever acquired it. It is for

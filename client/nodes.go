@@ -27,12 +27,12 @@ const (
 // node is one address with its connection.
 type node struct {
 	addr       string
-	conn       *grpc.ClientConn
+	conn       *grpc.ClientConn // nil if the node is this process
 	client     semav1.SemaClient
 	avoidUntil time.Time // guarded by nodes.mu
 }
 
-func (n *node) connected() bool { return n.conn.GetState() == connectivity.Ready }
+func (n *node) connected() bool { return n.conn == nil || n.conn.GetState() == connectivity.Ready }
 
 // usable reports whether n may be asked, unless there is nobody else. nodes.mu is
 // held.
@@ -41,6 +41,7 @@ func (n *node) usable(now time.Time) bool { return !n.avoidUntil.After(now) || n
 // nodes knows the addresses of the cluster and which of them to ask.
 type nodes struct {
 	options []grpc.DialOption
+	local   bool // the only node is this process, which passes calls on itself
 
 	mu        sync.Mutex
 	closed    bool
@@ -74,6 +75,11 @@ func newNodes(cfg Config) (*nodes, error) {
 		ns.endpoints = append(ns.endpoints, n)
 	}
 	return ns, nil
+}
+
+// localNodes is the one node that is this process.
+func localNodes(svc semav1.SemaClient) *nodes {
+	return &nodes{local: true, endpoints: []*node{{addr: "this node", client: svc}}}
 }
 
 func (ns *nodes) newNode(addr string) (*node, error) {
@@ -185,7 +191,7 @@ func (ns *nodes) find(addr string) *node {
 			return n
 		}
 	}
-	if ns.closed || !validAddr(addr) {
+	if ns.closed || ns.local || !validAddr(addr) {
 		return nil
 	}
 	if len(ns.hinted) == maxHinted {
@@ -219,7 +225,9 @@ func (ns *nodes) close() error {
 	ns.mu.Unlock()
 	var errs []error
 	for _, n := range all {
-		errs = append(errs, n.conn.Close())
+		if n.conn != nil {
+			errs = append(errs, n.conn.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

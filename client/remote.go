@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/semanode/sema"
@@ -27,6 +29,36 @@ func (c *caller) Touch(ctx context.Context, req transport.TouchRequest) (sema.In
 		return &semav1.TouchRequest{Name: req.Name, Token: req.Token, Attempt: transport.AttemptToWire(req.Attempt, false)}
 	})
 	return transport.InfoFromWire(resp.GetInfo()), err
+}
+
+// Wait goes on elsewhere, with the same attempt, whenever the node that it waits
+// at fails; so it keeps its place. It ends with an answer or with ctx.
+func (c *caller) Wait(ctx context.Context, req transport.AcquireRequest, told func(sema.Place)) (sema.Info, error) {
+	wait := func(sc semav1.SemaClient, ctx context.Context, m *semav1.WaitRequest, opts ...grpc.CallOption) (*semav1.WaitResponse, error) {
+		return transport.ReceiveWait(sc, ctx, m, func(resp *semav1.WaitResponse) error {
+			if told != nil {
+				told(sema.Place{Position: int(resp.GetPosition()), Holder: transport.InfoFromWire(resp.GetHolder())})
+			}
+			return nil
+		}, opts...)
+	}
+	resp, _, err := invoke(ctx, c, wait, waits, func(repeat bool) *semav1.WaitRequest {
+		return &semav1.WaitRequest{Name: req.Name, Owner: req.Owner, Timeout: durationpb.New(req.Timeout),
+			Attempt: transport.AttemptToWire(req.Attempt, req.Retry || repeat), Positions: req.Positions}
+	})
+	return transport.InfoFromWire(resp.GetInfo()), err
+}
+
+// TouchAll implements [transport.Backend].
+func (c *caller) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([]transport.TouchOutcome, error) {
+	resp, _, err := invoke(ctx, c, semav1.SemaClient.TouchAll, writes, func(bool) *semav1.TouchAllRequest { return transport.TouchAllToWire(req) })
+	if err != nil {
+		return nil, err
+	}
+	if got, want := len(resp.GetOutcomes()), len(req.Holds); got != want {
+		return nil, fmt.Errorf("%d answers to %d touches: %w", got, want, sema.ErrOutcomeUnknown)
+	}
+	return transport.OutcomesFromWire(resp), nil
 }
 
 // Release counts "not held" as released if an earlier try may have been carried
@@ -53,18 +85,18 @@ func (c *caller) ForceRelease(ctx context.Context, req transport.ForceReleaseReq
 	return transport.InfoFromWire(resp.GetInfo()), err
 }
 
-func (c *caller) Get(ctx context.Context, req transport.GetRequest) (sema.Info, error) {
+func (c *caller) Get(ctx context.Context, req transport.GetRequest) (transport.GetResult, error) {
 	resp, _, err := invoke(ctx, c, semav1.SemaClient.Get, reads, func(bool) *semav1.GetRequest {
-		return &semav1.GetRequest{Name: req.Name, Stale: req.Stale}
+		return &semav1.GetRequest{Name: req.Name, Stale: req.Stale, Line: uint32(req.Line)}
 	})
-	return transport.InfoFromWire(resp.GetInfo()), err
+	return transport.GetResult{Info: transport.InfoFromWire(resp.GetInfo()), Line: transport.LineFromWire(resp.GetLine())}, err
 }
 
 func (c *caller) List(ctx context.Context, req transport.ListRequest) (transport.ListResult, error) {
 	resp, _, err := invoke(ctx, c, semav1.SemaClient.List, reads, func(bool) *semav1.ListRequest {
-		return &semav1.ListRequest{Prefix: req.Prefix, PageToken: req.After, PageSize: uint32(req.Limit), Stale: req.Stale}
+		return &semav1.ListRequest{Prefix: req.Prefix, PageToken: req.After, PageSize: uint32(req.Limit), Stale: req.Stale, Line: uint32(req.Line)}
 	})
-	return transport.ListResult{Infos: transport.InfosFromWire(resp.GetInfos()), Next: resp.GetNextPageToken()}, err
+	return transport.ListResult{Infos: transport.InfosFromWire(resp.GetInfos()), Next: resp.GetNextPageToken(), Lines: transport.LinesFromWire(resp.GetLines())}, err
 }
 
 func (c *caller) Status(ctx context.Context, req transport.StatusRequest) (transport.ClusterStatus, error) {

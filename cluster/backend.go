@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
@@ -39,6 +40,9 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 	if err != nil {
 		return sema.Info{}, err
 	}
+	if req.Retry {
+		o.waiters.asked(req.Attempt)
+	}
 	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
 	if view := b.machine.Look(req.Name); view.Held {
 		switch overdue := view.Deadline <= o.clock.now(); {
@@ -49,12 +53,57 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 		}
 	}
 	r, err := o.submit(ctx, command)
+	if r.Ticket != 0 { // it waits, and now nobody is there again
+		o.waiters.leave(o.waiters.enter(req.Name, req.Attempt, false), false)
+	}
 	return r.Info, err
 }
 
 // Touch implements [transport.Backend].
 func (b backend) Touch(ctx context.Context, req transport.TouchRequest) (sema.Info, error) {
 	return b.proposeInfo(ctx, req.Validate(), fsm.Command{Kind: fsm.Touch, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
+}
+
+// TouchAll implements [transport.Backend].
+func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([]transport.TouchOutcome, error) {
+	if err := req.Validate(); err != nil {
+		return nil, err
+	}
+	o, err := b.leading()
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]transport.TouchOutcome, len(req.Holds))
+	var sent []*proposal
+	for holds := range slices.Chunk(req.Holds, maxTogether) {
+		commands := make([]fsm.Command, len(holds))
+		for i, h := range holds {
+			commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
+		}
+		p := newProposal(commands...)
+		if p.err = o.enqueue(p); p.err != nil {
+			close(p.done) // refused; the others may have found room
+		}
+		sent = append(sent, p)
+	}
+	left := outcomes
+	deposed := 0
+	for _, p := range sent {
+		results, err := o.await(ctx, p)
+		if errors.Is(err, sema.ErrNotLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) {
+			deposed++
+		}
+		for i := range p.commands {
+			if left[i].Err = err; err == nil {
+				left[i] = transport.TouchOutcome{ExpiresAt: results[i].Info.ExpiresAt, Err: results[i].Err}
+			}
+		}
+		left = left[len(p.commands):]
+	}
+	if deposed == len(sent) && deposed > 0 { // none of it was done: another node may do it
+		return nil, b.notLeader()
+	}
+	return outcomes, nil
 }
 
 // Release implements [transport.Backend].
@@ -73,22 +122,25 @@ func (b backend) ForceRelease(ctx context.Context, req transport.ForceReleaseReq
 }
 
 // Get implements [transport.Backend].
-func (b backend) Get(ctx context.Context, req transport.GetRequest) (sema.Info, error) {
+func (b backend) Get(ctx context.Context, req transport.GetRequest) (transport.GetResult, error) {
 	if err := req.Validate(); err != nil {
-		return sema.Info{}, err
+		return transport.GetResult{}, err
 	}
 	if !req.Stale {
 		info, err := b.proposeInfo(ctx, nil, fsm.Command{Kind: fsm.Query, Name: req.Name})
-		return info, b.readError(ctx, err)
+		if err != nil || req.Line == 0 {
+			return transport.GetResult{Info: info}, b.readError(ctx, err)
+		}
 	}
-	if view := b.machine.Look(req.Name); view.Held {
-		return view.Info, nil
+	info, line, held := b.machine.Show(req.Name, req.Line)
+	if !held {
+		return transport.GetResult{}, sema.ErrNotFound
 	}
-	return sema.Info{}, sema.ErrNotFound
+	return transport.GetResult{Info: info, Line: line}, nil
 }
 
 // List reads this node's state after an entry of its own was applied: so it has
-// seen everything that was decided before the call.
+// seen everything that was decided before the call. So does Get with a line.
 func (b backend) List(ctx context.Context, req transport.ListRequest) (transport.ListResult, error) {
 	if err := req.Validate(); err != nil {
 		return transport.ListResult{}, err
@@ -103,10 +155,10 @@ func (b backend) List(ctx context.Context, req transport.ListRequest) (transport
 	if limit == 0 {
 		limit = transport.DefaultPageSize
 	}
-	infos, more := b.machine.List(req.Prefix, req.After, limit)
-	page := transport.ListResult{Infos: infos}
-	if more {
-		page.Next = infos[len(infos)-1].Name
+	read := b.machine.List(req.Prefix, req.After, limit, req.Line)
+	page := transport.ListResult{Infos: read.Infos, Lines: read.Lines}
+	if read.More {
+		page.Next = read.Infos[len(read.Infos)-1].Name
 	}
 	return page, nil
 }

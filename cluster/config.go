@@ -21,6 +21,8 @@ const (
 	DefaultElectionTimeout   = 500 * time.Millisecond
 	DefaultWatchdogTimeout   = 10 * time.Second
 	DefaultOverdueRetention  = 24 * time.Hour
+	DefaultWaiterLinger      = 5 * time.Second
+	DefaultWaiterGrace       = 20 * time.Second
 	DefaultSnapshotInterval  = 30 * time.Second
 	DefaultSnapshotThreshold = 16384
 	DefaultTrailingLogs      = 10240
@@ -74,6 +76,13 @@ type Config struct {
 	// OverdueRetention is how long after its deadline a hold that nobody asks
 	// for is kept, so that the next acquirer learns how it ended. 24 h if zero.
 	OverdueRetention time.Duration
+	// WaiterLinger is how long the place in line of a client is kept whose
+	// connection was lost. 5 s if zero.
+	WaiterLinger time.Duration
+	// WaiterGrace is how long a new leader waits for those in line to come back to
+	// it before it cancels them. It should be more than clients need to notice
+	// that a node is gone, 15 s. 20 s if zero.
+	WaiterGrace time.Duration
 	// SnapshotInterval is how often the node looks whether SnapshotThreshold
 	// log entries have come since the last snapshot. 30 s and 16,384 if zero.
 	SnapshotInterval  time.Duration
@@ -108,7 +117,8 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		field string
 		value time.Duration
-	}{{"watchdog-timeout", c.WatchdogTimeout}, {"overdue-retention", c.OverdueRetention}, {"snapshot-interval", c.SnapshotInterval}} {
+	}{{"watchdog-timeout", c.WatchdogTimeout}, {"overdue-retention", c.OverdueRetention}, {"snapshot-interval", c.SnapshotInterval},
+		{"waiter-linger", c.WaiterLinger}, {"waiter-grace", c.WaiterGrace}} {
 		if d.value < 0 {
 			errs = append(errs, invalid(d.field, d.value.String(), "0 (the default) or more"))
 		}
@@ -139,6 +149,8 @@ func (c Config) withDefaults() Config {
 	c.ElectionTimeout = cmp.Or(c.ElectionTimeout, DefaultElectionTimeout)
 	c.WatchdogTimeout = cmp.Or(c.WatchdogTimeout, DefaultWatchdogTimeout)
 	c.OverdueRetention = cmp.Or(c.OverdueRetention, DefaultOverdueRetention)
+	c.WaiterLinger = cmp.Or(c.WaiterLinger, DefaultWaiterLinger)
+	c.WaiterGrace = cmp.Or(c.WaiterGrace, DefaultWaiterGrace)
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, DefaultSnapshotInterval)
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, DefaultSnapshotThreshold)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, DefaultTrailingLogs)

@@ -151,6 +151,7 @@ func (n *Node) stopServers() {
 		case <-ctx.Done():
 		}
 	}()
+	n.local.Stop()
 	if n.clientServer != nil {
 		n.clientServer.Stop(ctx)
 	}

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 )
 
@@ -17,6 +16,8 @@ import (
 // A touch does not move its hold in the heap, which would cost O(log n) for the
 // most frequent command; a hold that comes up is put back if it was touched.
 type expiry struct {
+	sooner chan struct{} // holds one token: what comes next has changed
+
 	mu      sync.Mutex
 	heap    deadlineHeap
 	byToken map[uint64]*deadline
@@ -28,20 +29,39 @@ type deadline struct {
 	index int
 }
 
-func newExpiry() *expiry { return &expiry{byToken: map[uint64]*deadline{}} }
+func newExpiry() *expiry {
+	return &expiry{sooner: make(chan struct{}, 1), byToken: map[uint64]*deadline{}}
+}
 
 // add puts a hold into the heap, or moves it.
 func (e *expiry) add(d fsm.Deadline) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if known := e.byToken[d.Token]; known != nil {
-		known.At = d.At
-		heap.Fix(&e.heap, known.index)
-		return
+	item := e.byToken[d.Token]
+	if item != nil {
+		item.At = d.At
+		heap.Fix(&e.heap, item.index)
+	} else {
+		item = &deadline{Deadline: d}
+		e.byToken[d.Token] = item
+		heap.Push(&e.heap, item)
 	}
-	item := &deadline{Deadline: d}
-	e.byToken[d.Token] = item
-	heap.Push(&e.heap, item)
+	if item.index == 0 {
+		select {
+		case e.sooner <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// next returns when the first hold comes up, if there is one.
+func (e *expiry) next() (at fsm.Time, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.heap) == 0 {
+		return 0, false
+	}
+	return e.heap[0].At, true
 }
 
 func (e *expiry) remove(token uint64) {
@@ -66,56 +86,72 @@ func (e *expiry) due(now fsm.Time, limit int) []fsm.Deadline {
 	return up
 }
 
-// observe keeps the heap in step with the answer to a command.
-func (e *expiry) observe(c *fsm.Command, r fsm.Result) {
-	switch {
-	case r.Ended != 0:
-		e.remove(r.Ended)
-	case c.Kind == fsm.Acquire && r.Info.Status == sema.Acquired:
-		e.add(fsm.Deadline{Name: c.Name, Token: r.Info.Token, At: r.Deadline})
-	}
-}
-
 // expiryPage is how many semaphores are read at a time when the heap is made.
 const expiryPage = 1024
 
-// sweepBatch bounds the expiries proposed at one tick.
+// sweepBatch bounds the expiries proposed in one go.
 const sweepBatch = 256
 
-// watchDeadlines makes the heap and then, until the office ends, ends holds that
-// have been overdue for the retention time and that nobody asked for.
+// watchDeadlines makes the heaps and then, until the office ends, ends holds that
+// somebody waits for at their deadline, and holds that have been overdue for the
+// retention time and that nobody asked for.
 func (o *office) watchDeadlines() {
 	for next, more := "", true; more && o.ctx.Err() == nil; more = next != "" {
-		next = o.node.machine.Deadlines(next, expiryPage, o.expiry.add)
+		next = o.node.machine.Deadlines(next, expiryPage, func(d fsm.Deadline) {
+			o.expiry.add(d)
+			if d.Waiting {
+				o.awaited.add(d)
+			}
+		})
 	}
-	ticker := time.NewTicker(clockTick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-o.ctx.Done():
 			return
-		case <-ticker.C:
-			if o.clock.mayExpire() {
-				o.sweep(o.clock.now())
-			}
+		case <-timer.C:
+		case <-o.awaited.sooner:
 		}
+		wait := clockTick
+		if o.clock.mayExpire() {
+			o.endOverdue(o.awaited, 0, func(d fsm.Deadline) bool { return d.Waiting })
+			o.endOverdue(o.expiry, o.node.cfg.OverdueRetention, func(fsm.Deadline) bool { return true })
+			wait = o.untilNext()
+		}
+		timer.Reset(wait)
 	}
 }
 
-func (o *office) sweep(now fsm.Time) {
-	retention := o.node.cfg.OverdueRetention
-	for _, d := range o.expiry.due(now.Add(-retention), sweepBatch) {
-		at, stands := o.node.machine.DeadlineOf(d.Name, d.Token)
-		if !stands {
+// untilNext is how long nothing is due, a tick at most: that is how often the
+// clock wants to be looked at.
+func (o *office) untilNext() time.Duration {
+	at, ok := o.awaited.next()
+	if !ok {
+		return clockTick
+	}
+	return min(clockTick, max(time.Millisecond, time.Duration(at-o.clock.now())))
+}
+
+// endOverdue proposes the end of holds that are overdue for as long as retention,
+// as far as they stand and are wanted to end.
+func (o *office) endOverdue(from *expiry, retention time.Duration, wanted func(fsm.Deadline) bool) {
+	now := o.clock.now()
+	for _, up := range from.due(now.Add(-retention), sweepBatch) {
+		d, stands := o.node.machine.DeadlineOf(up.Name, up.Token)
+		if !stands || !wanted(d) {
 			continue
 		}
-		// Back it goes in any case: to be looked at again if it was touched, if the
-		// queue is full, or if the expiry finds it touched. The answer takes it out.
-		o.expiry.add(fsm.Deadline{Name: d.Name, Token: d.Token, At: max(at, now.Add(-retention+time.Second))})
-		if at.Add(retention) <= now {
-			// A full queue is no error here: the next tick comes.
-			_ = o.enqueue(newProposal(fsm.Command{Kind: fsm.Expire, Name: d.Name, Token: d.Token, Deadline: at}))
+		if d.At.Add(retention) > now { // it was touched
+			from.add(d)
+			continue
 		}
+		// The answer takes it out again. If the queue is full, or the expiry finds it
+		// touched, its time comes again.
+		again := d
+		again.At = now.Add(time.Second - retention)
+		from.add(again)
+		_ = o.enqueue(newProposal(fsm.Command{Kind: fsm.Expire, Name: d.Name, Token: d.Token, Deadline: d.At}))
 	}
 }
 

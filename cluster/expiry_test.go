@@ -5,7 +5,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 )
 
@@ -18,12 +17,12 @@ func TestExpiryAgainstAList(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"grant": func(t *rapid.T) {
 				k, d := token.Draw(t, "token"), fsm.Time(at.Draw(t, "at"))
-				e.observe(&fsm.Command{Kind: fsm.Acquire, Name: "a"}, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: k}, Deadline: d})
+				e.add(fsm.Deadline{Name: "a", Token: k, At: d})
 				list[k] = d
 			},
 			"end": func(t *rapid.T) {
 				k := token.Draw(t, "token")
-				e.observe(&fsm.Command{Kind: fsm.Release}, fsm.Result{Ended: k})
+				e.remove(k)
 				delete(list, k)
 			},
 			"time passes": func(t *rapid.T) {

@@ -65,3 +65,25 @@ func (n *Node) Heap() int {
 	defer o.expiry.mu.Unlock()
 	return len(o.expiry.heap)
 }
+
+// Waiters returns how many waiters the leader knows, there or away.
+func (n *Node) Waiters() int {
+	ws := n.office.Load().waiters
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.known) + len(ws.strays)
+}
+
+// Entered returns how many waiters are there.
+func (n *Node) Entered() int {
+	ws := n.office.Load().waiters
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	there := 0
+	for _, w := range ws.known {
+		if w.call != nil {
+			there++
+		}
+	}
+	return there
+}

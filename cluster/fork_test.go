@@ -45,7 +45,7 @@ func TestIsolatesOnOneNodeDoNotShareAHold(t *testing.T) {
 			return 0, context.Cause(work)
 		}
 		got, err := node.Backend().Get(ctx, transport.GetRequest{Name: "shared"})
-		if err != nil || got.Token != mine.Token {
+		if err != nil || got.Info.Token != mine.Token {
 			t.Errorf("the first's release ended the second's hold: %+v, %v", got, err)
 		}
 		return 0, nil

@@ -16,6 +16,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
@@ -40,6 +41,7 @@ type Node struct {
 	watcher *watcher
 	office  atomic.Pointer[office] // nil: not leading
 
+	local        *transport.Local // for Client
 	peerServer   *transport.Server
 	clientServer *transport.Server // nil without GRPCAddr
 	grpcLis      net.Listener      // nil without GRPCAddr
@@ -62,8 +64,8 @@ type Node struct {
 }
 
 var (
-	_ sema.Service = (*Node)(nil)
-	_ sema.Forker  = (*Node)(nil)
+	_ sema.Waiter = (*Node)(nil)
+	_ sema.Forker = (*Node)(nil)
 )
 
 // Open starts a node and returns when it runs; it need not have found a leader
@@ -187,6 +189,7 @@ func advertisedGRPC(configured string, bound net.Addr) string {
 func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
+	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
 	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
@@ -236,6 +239,18 @@ func (n *Node) GRPCAddr() string { return n.grpcAddr }
 func (n *Node) Acquire(ctx context.Context, name, owner string, timeout time.Duration) (sema.Info, error) {
 	return n.session.Acquire(ctx, name, owner, timeout)
 }
+
+// AcquireWait implements [sema.Waiter].
+func (n *Node) AcquireWait(ctx context.Context, name, owner string, timeout time.Duration, told func(sema.Place)) (sema.Info, error) {
+	return n.session.AcquireWait(ctx, name, owner, timeout, told)
+}
+
+// Client returns a new client of the cluster in this process: the same as one over
+// the network, locks and all, but that it needs no port of the node and no
+// connection to it. On a node that does not lead, its calls go to the leader,
+// and they survive a change of leader. It ends with the node; closing it ends its
+// locks' keepalive.
+func (n *Node) Client() *client.Client { return client.NewLocal(n.local, n.log.Named("client")) }
 
 // Touch implements [sema.Service].
 func (n *Node) Touch(ctx context.Context, name string) (sema.Info, error) {

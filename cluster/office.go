@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,16 +13,21 @@ import (
 )
 
 // office is one term as leader, from taking over to being deposed. Its
-// goroutines are the proposer and the watcher of deadlines; end waits for both.
+// goroutines are the proposer and the watchers of deadlines and of lines.
 type office struct {
 	node   *Node
 	term   uint64
 	clock  *clock
 	lease  *lease
-	expiry *expiry
-	queue  chan *proposal
-	ctx    context.Context
-	ended  chan struct{} // closed when the proposer has answered all that it took
+	expiry *expiry // of all holds
+	// awaited are the holds that somebody waits in line for: these end at their
+	// deadline, the others when they are in the way or were forgotten.
+	awaited *expiry
+	waiters *waiters
+	queue   chan *proposal
+	queued  atomic.Int64 // commands in queue
+	ctx     context.Context
+	ended   chan struct{} // closed when the proposer has answered all that it took
 }
 
 // lead takes and leaves office as raft says, until ctx ends.
@@ -67,6 +73,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(o.propose)
 	wg.Go(o.watchDeadlines)
+	wg.Go(o.watchLines)
 	<-ctx.Done()
 	n.office.CompareAndSwap(o, nil)
 	wg.Wait()
@@ -85,13 +92,15 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				node: n,
 				// If this node was deposed and elected again since the barrier, entries carry
 				// a later term than this and the state machine ignores their stamps.
-				term:   n.raft.CurrentTerm(),
-				clock:  newClock(n.machine.Clock()),
-				lease:  newLease(n.leaseTimeout()),
-				expiry: newExpiry(),
-				queue:  make(chan *proposal, queueLength),
-				ctx:    ctx,
-				ended:  make(chan struct{}),
+				term:    n.raft.CurrentTerm(),
+				clock:   newClock(n.machine.Clock()),
+				lease:   newLease(n.leaseTimeout()),
+				expiry:  newExpiry(),
+				awaited: newExpiry(),
+				waiters: newWaiters(n.cfg.WaiterLinger, n.cfg.WaiterGrace),
+				queue:   make(chan *proposal, queueLength),
+				ctx:     ctx,
+				ended:   make(chan struct{}),
 			}
 			if _, err = o.apply(nil); err == nil {
 				return o, nil

@@ -8,20 +8,25 @@ import (
 	"github.com/semanode/sema/fsm"
 )
 
-// proposal is one command on its way through the log.
+// proposal is one command on its way through the log, or a few that one caller
+// sends together. They go into one entry.
 type proposal struct {
-	command fsm.Command
+	commands []fsm.Command // at least one, at most maxTogether
 	// taken decides between the proposer, who takes the proposal into a batch,
 	// and the caller, who gives up on it: whoever sets it first.
 	taken atomic.Bool
 	done  chan struct{} // closed by the proposer after result and err are set
-	// result and err: with err nil, the answer of the state machine.
-	result fsm.Result
-	err    error
+	// results and err: with err nil, the answers of the state machine, in order.
+	results []fsm.Result
+	err     error
 }
 
-func newProposal(c fsm.Command) *proposal {
-	return &proposal{command: c, done: make(chan struct{})}
+// maxTogether bounds the commands of one proposal, so that several fit into an
+// entry.
+const maxTogether = fsm.MaxCommands / 4
+
+func newProposal(commands ...fsm.Command) *proposal {
+	return &proposal{commands: commands, done: make(chan struct{})}
 }
 
 // take claims the proposal for a batch. It is false if the caller gave up.
@@ -31,8 +36,8 @@ func (p *proposal) take() bool { return p.taken.CompareAndSwap(false, true) }
 // may take effect.
 func (p *proposal) abandon() bool { return p.taken.CompareAndSwap(false, true) }
 
-func (p *proposal) answer(r fsm.Result, err error) {
-	p.result, p.err = r, err
+func (p *proposal) answer(results []fsm.Result, err error) {
+	p.results, p.err = results, err
 	close(p.done)
 }
 
@@ -43,30 +48,39 @@ func (o *office) submit(ctx context.Context, c fsm.Command) (fsm.Result, error) 
 	if err := o.enqueue(p); err != nil {
 		return fsm.Result{}, err
 	}
+	results, err := o.await(ctx, p)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return results[0], results[0].Err
+}
+
+// await waits for the answer to a proposal that is in the queue.
+func (o *office) await(ctx context.Context, p *proposal) ([]fsm.Result, error) {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
 		if p.abandon() {
-			return fsm.Result{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		return fsm.Result{}, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
+		return nil, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
 	case <-o.ended:
 		if p.abandon() {
-			return fsm.Result{}, o.node.notLeader()
+			return nil, o.node.notLeader()
 		}
 		<-p.done // the proposer answers all that it took before it ends
 	}
-	if p.err != nil {
-		return fsm.Result{}, p.err
-	}
-	return p.result, p.result.Err
+	return p.results, p.err
 }
 
+// enqueue never blocks: the queue is bounded by its commands, and beyond the
+// bound the answer is [sema.ErrOverloaded].
 func (o *office) enqueue(p *proposal) error {
-	select {
-	case o.queue <- p:
+	n := int64(len(p.commands))
+	if o.queued.Add(n) <= int64(cap(o.queue)) { // so there is room
+		o.queue <- p
 		return nil
-	default:
-		return sema.ErrOverloaded
 	}
+	o.queued.Add(-n)
+	return sema.ErrOverloaded
 }

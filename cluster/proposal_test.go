@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/semanode/sema"
@@ -11,7 +12,7 @@ import (
 
 // testOffice is an office whose proposer the test plays itself.
 func testOffice(queue int) *office {
-	return &office{queue: make(chan *proposal, queue), ended: make(chan struct{}), expiry: newExpiry()}
+	return &office{queue: make(chan *proposal, queue), ended: make(chan struct{}), expiry: newExpiry(), awaited: newExpiry()}
 }
 
 func TestFullQueueIsOverloaded(t *testing.T) {
@@ -31,7 +32,7 @@ func TestCallerWhoGivesUpInTheQueueFails(t *testing.T) {
 	if _, err := o.submit(ctx, fsm.Command{}); !errors.Is(err, context.Canceled) || errors.Is(err, sema.ErrOutcomeUnknown) {
 		t.Fatalf("gave up in the queue: %v", err)
 	}
-	if batch := o.gather(<-o.queue); len(batch) != 0 {
+	if batch, _ := o.gather(<-o.queue); len(batch) != 0 {
 		t.Fatal("what the caller was told had failed is proposed")
 	}
 }
@@ -44,7 +45,7 @@ func TestCallerWhoGivesUpInABatchDoesNotKnow(t *testing.T) {
 		_, err := o.submit(ctx, fsm.Command{})
 		answer <- err
 	}()
-	if batch := o.gather(<-o.queue); len(batch) != 1 {
+	if batch, _ := o.gather(<-o.queue); len(batch) != 1 {
 		t.Fatal("not gathered")
 	}
 	cancel()
@@ -68,8 +69,9 @@ func TestWhatEndsByTimeGoesLast(t *testing.T) {
 		}
 	}
 	var order string
-	for _, p := range o.gather(<-o.queue) {
-		order += string('0'+byte(p.command.Kind)) + p.command.Name + " "
+	batch, _ := o.gather(<-o.queue)
+	for _, p := range batch {
+		order += string('0'+byte(p.commands[0].Kind)) + p.commands[0].Name + " "
 	}
 	if want := "2a 1c 3b 4a 1b "; order != want {
 		t.Fatalf("order %q, want %q", order, want)
@@ -83,7 +85,44 @@ func TestBatchesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(o.gather(<-o.queue)); n != fsm.MaxCommands {
-		t.Fatalf("%d commands in a batch", n)
+	if batch, left := o.gather(<-o.queue); len(batch) != fsm.MaxCommands || left == nil {
+		t.Fatalf("%d commands in a batch, %v left", len(batch), left)
+	}
+}
+
+// TestManyTogetherCountOneByOne: a proposal of many commands takes as much of
+// the queue and of a batch as they do, and none of them is lost in between.
+func TestManyTogetherCountOneByOne(t *testing.T) {
+	together := make([]fsm.Command, maxTogether)
+	for i := range together {
+		together[i] = fsm.Command{Kind: fsm.Touch, Name: "a"}
+	}
+	o := testOffice(8*maxTogether + 1)
+	if err := o.enqueue(newProposal(fsm.Command{Kind: fsm.Query})); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		if err := o.enqueue(newProposal(together...)); err != nil {
+			t.Fatalf("proposal %d: %v", i, err)
+		}
+	}
+	if err := o.enqueue(newProposal(fsm.Command{Kind: fsm.Query})); !errors.Is(err, sema.ErrOverloaded) {
+		t.Fatalf("one command more than there is room for: %v", err)
+	}
+	var sizes []int
+	for next := <-o.queue; next != nil; {
+		var batch []*proposal
+		batch, next = o.gather(next)
+		size := 0
+		for _, p := range batch {
+			size += len(p.commands)
+		}
+		sizes = append(sizes, size)
+	}
+	if want := []int{1 + 3*maxTogether, 4 * maxTogether, maxTogether}; !slices.Equal(sizes, want) {
+		t.Fatalf("batches of %v commands, want %v", sizes, want)
+	}
+	if n := o.queued.Load(); n != 0 {
+		t.Fatalf("%d commands counted in an empty queue", n)
 	}
 }

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -21,6 +23,7 @@ func InfoToWire(info sema.Info) *semav1.Info {
 		ExpiresAt: timeToWire(info.ExpiresAt),
 		CreatedAt: timeToWire(info.CreatedAt),
 		UpdatedAt: timeToWire(info.UpdatedAt),
+		Waiting:   uint32(info.Waiting),
 	}
 }
 
@@ -35,6 +38,7 @@ func InfoFromWire(m *semav1.Info) sema.Info {
 		ExpiresAt: timeFromWire(m.GetExpiresAt()),
 		CreatedAt: timeFromWire(m.GetCreatedAt()),
 		UpdatedAt: timeFromWire(m.GetUpdatedAt()),
+		Waiting:   int(m.GetWaiting()),
 	}
 }
 
@@ -94,6 +98,78 @@ func InfosFromWire(ms []*semav1.Info) []sema.Info {
 	out := make([]sema.Info, len(ms))
 	for i, m := range ms {
 		out[i] = InfoFromWire(m)
+	}
+	return out
+}
+
+func lineToWire(line []sema.Ticket) []*semav1.Ticket {
+	out := make([]*semav1.Ticket, len(line))
+	for i, t := range line {
+		out[i] = &semav1.Ticket{Position: uint32(t.Position), Owner: t.Owner, Since: timeToWire(t.Since)}
+	}
+	return out
+}
+
+// LineFromWire converts the first in a line.
+func LineFromWire(ms []*semav1.Ticket) []sema.Ticket {
+	var out []sema.Ticket
+	for _, m := range ms {
+		out = append(out, sema.Ticket{Position: int(m.GetPosition()), Owner: m.GetOwner(), Since: timeFromWire(m.GetSince())})
+	}
+	return out
+}
+
+func linesToWire(lines map[string][]sema.Ticket) []*semav1.Line {
+	var out []*semav1.Line
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		out = append(out, &semav1.Line{Name: name, Tickets: lineToWire(lines[name])})
+	}
+	return out
+}
+
+// LinesFromWire converts the lines of a page.
+func LinesFromWire(ms []*semav1.Line) map[string][]sema.Ticket {
+	var out map[string][]sema.Ticket
+	for _, m := range ms {
+		if out == nil {
+			out = map[string][]sema.Ticket{}
+		}
+		out[m.GetName()] = LineFromWire(m.GetTickets())
+	}
+	return out
+}
+
+// TouchAllToWire turns a request into its message.
+func TouchAllToWire(req TouchAllRequest) *semav1.TouchAllRequest {
+	m := &semav1.TouchAllRequest{Attempt: AttemptToWire(req.Attempt, false), Holds: make([]*semav1.Hold, len(req.Holds))}
+	for i, h := range req.Holds {
+		m.Holds[i] = &semav1.Hold{Name: h.Name, Token: h.Token}
+	}
+	return m
+}
+
+func touchAllFromWire(m *semav1.TouchAllRequest) (TouchAllRequest, error) {
+	attempt, err := attemptFromWire(m.GetAttempt())
+	req := TouchAllRequest{Attempt: attempt, Holds: make([]HoldID, len(m.GetHolds()))}
+	for i, h := range m.GetHolds() {
+		req.Holds[i] = HoldID{Name: h.GetName(), Token: h.GetToken()}
+	}
+	return req, err
+}
+
+func outcomesToWire(outcomes []TouchOutcome) *semav1.TouchAllResponse {
+	m := &semav1.TouchAllResponse{Outcomes: make([]*semav1.TouchOutcome, len(outcomes))}
+	for i, o := range outcomes {
+		m.Outcomes[i] = &semav1.TouchOutcome{Error: codeOf(o.Err), ExpiresAt: timeToWire(o.ExpiresAt)}
+	}
+	return m
+}
+
+// OutcomesFromWire converts the answers to many touches.
+func OutcomesFromWire(m *semav1.TouchAllResponse) []TouchOutcome {
+	out := make([]TouchOutcome, len(m.GetOutcomes()))
+	for i, o := range m.GetOutcomes() {
+		out[i] = TouchOutcome{ExpiresAt: timeFromWire(o.GetExpiresAt()), Err: errorOfCode(o.GetError())}
 	}
 	return out
 }

@@ -75,6 +75,31 @@ func errorDetail(code semav1.ErrorCode, err error) *semav1.ErrorDetail {
 	return detail
 }
 
+// codeOf and errorOfCode carry an error where only its number travels.
+func codeOf(err error) semav1.ErrorCode {
+	if err == nil {
+		return semav1.ErrorCode_ERROR_CODE_UNSPECIFIED
+	}
+	for _, row := range errorTable {
+		if errors.Is(err, row.sentinel) {
+			return row.code
+		}
+	}
+	return semav1.ErrorCode_OUTCOME_UNKNOWN // whatever it is, it must not be taken for success or for failure
+}
+
+func errorOfCode(code semav1.ErrorCode) error {
+	if code == semav1.ErrorCode_ERROR_CODE_UNSPECIFIED {
+		return nil
+	}
+	for _, row := range errorTable {
+		if row.code == code {
+			return row.sentinel
+		}
+	}
+	return fmt.Errorf("sema: error code %d, which this version does not know", code)
+}
+
 // faults collects every InvalidError of a tree of joined errors.
 func faults(err error) []*sema.InvalidError {
 	switch err := err.(type) {

@@ -32,6 +32,10 @@ type handler struct {
 	stopping context.Context
 }
 
+func newHandler(cfg ServerConfig, stopping context.Context) *handler {
+	return &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping}
+}
+
 func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav1.AcquireResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.Acquire, func() (*semav1.AcquireResponse, error) {
 		attempt, err := attemptFromWire(m.GetAttempt())
@@ -59,6 +63,20 @@ func (h *handler) Touch(ctx context.Context, m *semav1.TouchRequest) (*semav1.To
 		}
 		info, err := h.backend.Touch(ctx, req)
 		return &semav1.TouchResponse{Info: InfoToWire(info)}, err
+	})
+}
+
+func (h *handler) TouchAll(ctx context.Context, m *semav1.TouchAllRequest) (*semav1.TouchAllResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.TouchAll, func() (*semav1.TouchAllResponse, error) {
+		req, err := touchAllFromWire(m)
+		if err != nil {
+			return nil, err
+		}
+		if err := req.Validate(); err != nil {
+			return nil, err
+		}
+		outcomes, err := h.backend.TouchAll(ctx, req)
+		return outcomesToWire(outcomes), err
 	})
 }
 
@@ -90,23 +108,23 @@ func (h *handler) ForceRelease(ctx context.Context, m *semav1.ForceReleaseReques
 
 func (h *handler) Get(ctx context.Context, m *semav1.GetRequest) (*semav1.GetResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.Get, func() (*semav1.GetResponse, error) {
-		req := GetRequest{Name: m.GetName(), Stale: m.GetStale()}
+		req := GetRequest{Name: m.GetName(), Stale: m.GetStale(), Line: int(m.GetLine())}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
-		info, err := h.backend.Get(ctx, req)
-		return &semav1.GetResponse{Info: InfoToWire(info)}, err
+		got, err := h.backend.Get(ctx, req)
+		return &semav1.GetResponse{Info: InfoToWire(got.Info), Line: lineToWire(got.Line)}, err
 	})
 }
 
 func (h *handler) List(ctx context.Context, m *semav1.ListRequest) (*semav1.ListResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.List, func() (*semav1.ListResponse, error) {
-		req := ListRequest{Prefix: m.GetPrefix(), After: m.GetPageToken(), Limit: int(m.GetPageSize()), Stale: m.GetStale()}
+		req := ListRequest{Prefix: m.GetPrefix(), After: m.GetPageToken(), Limit: int(m.GetPageSize()), Stale: m.GetStale(), Line: int(m.GetLine())}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
 		page, err := h.backend.List(ctx, req)
-		return &semav1.ListResponse{Infos: infosToWire(page.Infos), NextPageToken: page.Next}, err
+		return &semav1.ListResponse{Infos: infosToWire(page.Infos), NextPageToken: page.Next, Lines: linesToWire(page.Lines)}, err
 	})
 }
 
@@ -223,7 +241,7 @@ func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader,
 		return nil, nil, ErrorToStatus(err)
 	}
 	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
-	resp, err = call(peer, out, m)
+	resp, err = call(peer, withAskedLeader(out, leader), m)
 	if err == nil {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, leader.ID, LeaderKey, leader.GRPCAddr))
 		return resp, nil, nil

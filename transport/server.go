@@ -74,7 +74,7 @@ func NewServer(cfg ServerConfig) *Server {
 		),
 		health: health.NewServer(),
 	}
-	semav1.RegisterSemaServer(s.grpc, &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping})
+	semav1.RegisterSemaServer(s.grpc, newHandler(cfg, stopping))
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)
@@ -118,7 +118,10 @@ func (s *Server) Stop(ctx context.Context) {
 // endWith ends streams when the server stops: those of the health service and of
 // reflection last as long as their client likes.
 func endWith(stopping context.Context) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		if info.FullMethod == semav1.Sema_Wait_FullMethodName { // there may be many, and they end by themselves
+			return handle(srv, stream)
+		}
 		ctx, cancel := context.WithCancel(stream.Context())
 		defer cancel()
 		defer context.AfterFunc(stopping, cancel)()

@@ -1,5 +1,5 @@
 // Package fakenode is a node in memory, for tests: a [transport.Backend] that
-// keeps the contract without a log, a clock or peers, and does what a test tells
+// keeps the contract and lines without a log, a clock or peers, and does what a test tells
 // it to on the way.
 package fakenode
 
@@ -27,6 +27,7 @@ type Node struct {
 	intercept Intercept
 	requests  []any
 	holds     map[string]held
+	lines     map[string][]*ticket
 	lastToken uint64
 	clients   map[sema.ClientID]*client
 }
@@ -69,7 +70,7 @@ func (n *Node) Holder(name string) sema.Info {
 func (n *Node) End(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.holds, name)
+	n.free(name)
 }
 
 // serve runs one request through the intercept.
@@ -83,6 +84,7 @@ func (n *Node) serve(ctx context.Context, req any, do func() error) error {
 		defer n.mu.Unlock()
 		if n.holds == nil {
 			n.holds, n.clients = map[string]held{}, map[sema.ClientID]*client{}
+			n.lines = map[string][]*ticket{}
 		}
 		return do()
 	}
@@ -152,17 +154,21 @@ func (n *Node) heard(a sema.Attempt) *client {
 func (n *Node) Touch(ctx context.Context, req transport.TouchRequest) (info sema.Info, err error) {
 	err = n.serve(ctx, req, func() error {
 		n.heard(req.Attempt)
-		h, taken := n.holds[req.Name]
-		if !taken || h.info.Token != req.Token {
-			return sema.ErrNotHeld
-		}
-		h.info.UpdatedAt = time.Now().UTC()
-		h.info.ExpiresAt = h.info.UpdatedAt.Add(h.info.Timeout)
-		n.holds[req.Name] = h
-		info = h.info
-		return nil
+		info, err = n.touch(req.Name, req.Token)
+		return err
 	})
 	return info, err
+}
+
+func (n *Node) touch(name string, token uint64) (sema.Info, error) {
+	h, taken := n.holds[name]
+	if !taken || h.info.Token != token {
+		return sema.Info{}, sema.ErrNotHeld
+	}
+	h.info.UpdatedAt = time.Now().UTC()
+	h.info.ExpiresAt = h.info.UpdatedAt.Add(h.info.Timeout)
+	n.holds[name] = h
+	return h.info, nil
 }
 
 // Release implements [transport.Backend].
@@ -175,6 +181,7 @@ func (n *Node) Release(ctx context.Context, req transport.ReleaseRequest) (relea
 			if _, decided := c.decided[req.Attempt.Seq]; !decided {
 				c.decided[req.Attempt.Seq] = sema.Info{Status: sema.ReleasedInTheMeanTime, Name: req.Name}
 			}
+			n.cancel(req.Name, req.Attempt)
 			released = taken && h.attempt.Client == req.Attempt.Client && h.attempt.Seq == req.Attempt.Seq
 		case taken && h.info.Token != req.Token:
 			return sema.ErrNotHeld
@@ -182,7 +189,7 @@ func (n *Node) Release(ctx context.Context, req transport.ReleaseRequest) (relea
 			released = taken
 		}
 		if released {
-			delete(n.holds, req.Name)
+			n.free(req.Name)
 		}
 		return nil
 	})
@@ -199,7 +206,7 @@ func (n *Node) ForceRelease(ctx context.Context, req transport.ForceReleaseReque
 		case h.info.Token != req.Token:
 			return sema.ErrNotHeld
 		}
-		delete(n.holds, req.Name)
+		n.free(req.Name)
 		info = h.info
 		info.Status = sema.ForcedReleased
 		return nil
@@ -208,17 +215,17 @@ func (n *Node) ForceRelease(ctx context.Context, req transport.ForceReleaseReque
 }
 
 // Get implements [transport.Backend].
-func (n *Node) Get(ctx context.Context, req transport.GetRequest) (info sema.Info, err error) {
+func (n *Node) Get(ctx context.Context, req transport.GetRequest) (got transport.GetResult, err error) {
 	err = n.serve(ctx, req, func() error {
 		h, taken := n.holds[req.Name]
 		if !taken {
 			return sema.ErrNotFound
 		}
-		info = h.info
-		info.Status = sema.OwnedBySomeoneElse
+		got.Info = h.info
+		got.Info.Status = sema.OwnedBySomeoneElse
 		return nil
 	})
-	return info, err
+	return got, err
 }
 
 // List implements [transport.Backend].

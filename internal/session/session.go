@@ -44,7 +44,8 @@ type Backend interface {
 	Acquire(ctx context.Context, req transport.AcquireRequest) (sema.Info, error)
 	Touch(ctx context.Context, req transport.TouchRequest) (sema.Info, error)
 	Release(ctx context.Context, req transport.ReleaseRequest) (released bool, err error)
-	Get(ctx context.Context, req transport.GetRequest) (sema.Info, error)
+	Get(ctx context.Context, req transport.GetRequest) (transport.GetResult, error)
+	Wait(ctx context.Context, req transport.AcquireRequest, told func(sema.Place)) (sema.Info, error)
 }
 
 // Session is a [sema.Service] over a Backend. It is safe for use by many
@@ -55,14 +56,15 @@ type Backend interface {
 type Session struct {
 	backend  Backend
 	attempts *attempts // shared with all forks
+	waits    *attempts // of those that wait in line; shared too
 
 	mu    sync.Mutex // never held across a call of the backend
 	names map[string]memory
 }
 
 var (
-	_ sema.Service = (*Session)(nil)
-	_ sema.Forker  = (*Session)(nil)
+	_ sema.Waiter = (*Session)(nil)
+	_ sema.Forker = (*Session)(nil)
 )
 
 // New returns a Session that speaks for the client with this id. Nobody may have
@@ -71,15 +73,19 @@ func New(backend Backend, id sema.ClientID) *Session {
 	if id.IsZero() {
 		id = NewClientID()
 	}
-	return &Session{backend: backend, attempts: newAttempts(id), names: map[string]memory{}}
+	return &Session{backend: backend, attempts: newAttempts(id), waits: newAttempts(NewClientID()), names: map[string]memory{}}
 }
 
 // Fork returns a Service over the same backend with a memory of its own: its
 // holds are unknown to s and the other way round. To the cluster both are the
 // same client, so a fork costs nothing there.
 func (s *Session) Fork() sema.Service {
-	return &Session{backend: s.backend, attempts: s.attempts, names: map[string]memory{}}
+	return &Session{backend: s.backend, attempts: s.attempts, waits: s.waits, names: map[string]memory{}}
 }
+
+// Heard tells the cluster that this client is alive and which answers it has: what
+// requests carry that touch holds which the Session does not remember.
+func (s *Session) Heard() sema.Attempt { return s.waits.heard(nil) }
 
 // Touch implements [sema.Service]. Without a hold under this name it returns
 // [sema.ErrNotHeld] without asking anybody.
@@ -116,12 +122,12 @@ func (s *Session) get(ctx context.Context, req transport.GetRequest) (sema.Info,
 	if err := req.Validate(); err != nil {
 		return sema.Info{}, err
 	}
-	info, err := s.backend.Get(ctx, req)
+	got, err := s.backend.Get(ctx, req)
 	if err != nil {
 		return sema.Info{}, err
 	}
-	s.Label(&info)
-	return info, nil
+	s.Label(&got.Info)
+	return got.Info, nil
 }
 
 // Label fills in Status as Get and lists have it: Acquired if the hold is this

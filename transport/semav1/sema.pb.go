@@ -170,9 +170,11 @@ type Info struct {
 	// Fencing token: rises over the whole cluster, one per hold.
 	Token uint64 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
 	// Wall-clock times for people; they never decide.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// How many wait in line.
+	Waiting       uint32 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +265,75 @@ func (x *Info) GetUpdatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Info) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+// Ticket is a place in a line, for people to read.
+type Ticket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 is next.
+	Position      uint32                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ticket) Reset() {
+	*x = Ticket{}
+	mi := &file_sema_v1_sema_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ticket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ticket) ProtoMessage() {}
+
+func (x *Ticket) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
+func (*Ticket) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Ticket) GetPosition() uint32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Ticket) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Ticket) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // Attempt names one acquire across all its retries.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -280,7 +351,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_sema_v1_sema_proto_msgTypes[1]
+	mi := &file_sema_v1_sema_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +363,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[1]
+	mi := &file_sema_v1_sema_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +376,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{1}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Attempt) GetClient() []byte {
@@ -351,7 +422,7 @@ type AcquireRequest struct {
 
 func (x *AcquireRequest) Reset() {
 	*x = AcquireRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[2]
+	mi := &file_sema_v1_sema_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +434,7 @@ func (x *AcquireRequest) String() string {
 func (*AcquireRequest) ProtoMessage() {}
 
 func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[2]
+	mi := &file_sema_v1_sema_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +447,7 @@ func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireRequest.ProtoReflect.Descriptor instead.
 func (*AcquireRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{2}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AcquireRequest) GetName() string {
@@ -416,7 +487,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[3]
+	mi := &file_sema_v1_sema_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +499,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[3]
+	mi := &file_sema_v1_sema_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,12 +512,155 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{3}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AcquireResponse) GetInfo() *Info {
 	if x != nil {
 		return x.Info
+	}
+	return nil
+}
+
+type WaitRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Owner   string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Timeout *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Required, with seq: it is how the place is found again.
+	Attempt *Attempt `protobuf:"bytes,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Tell the place in line as it changes, once a second at most.
+	Positions     bool `protobuf:"varint,5,opt,name=positions,proto3" json:"positions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitRequest) Reset() {
+	*x = WaitRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitRequest) ProtoMessage() {}
+
+func (x *WaitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
+func (*WaitRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WaitRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaitRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *WaitRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *WaitRequest) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *WaitRequest) GetPositions() bool {
+	if x != nil {
+		return x.Positions
+	}
+	return false
+}
+
+// WaitResponse has a position while the call waits, and info in the last one.
+type WaitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place in line, 1 is next.
+	Position uint32 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Status ACQUIRED; or RELEASED_IN_THE_MEAN_TIME: the attempt lost its place,
+	// because it was away for too long. Try again with a new one.
+	Info *Info `protobuf:"bytes,2,opt,name=info,proto3" json:"info,omitempty"`
+	// With position: the hold that stands before the line.
+	Holder        *Info `protobuf:"bytes,3,opt,name=holder,proto3" json:"holder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitResponse) Reset() {
+	*x = WaitResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitResponse) ProtoMessage() {}
+
+func (x *WaitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
+func (*WaitResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WaitResponse) GetPosition() uint32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *WaitResponse) GetInfo() *Info {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *WaitResponse) GetHolder() *Info {
+	if x != nil {
+		return x.Holder
 	}
 	return nil
 }
@@ -463,7 +677,7 @@ type TouchRequest struct {
 
 func (x *TouchRequest) Reset() {
 	*x = TouchRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[4]
+	mi := &file_sema_v1_sema_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +689,7 @@ func (x *TouchRequest) String() string {
 func (*TouchRequest) ProtoMessage() {}
 
 func (x *TouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[4]
+	mi := &file_sema_v1_sema_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +702,7 @@ func (x *TouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TouchRequest.ProtoReflect.Descriptor instead.
 func (*TouchRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{4}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TouchRequest) GetName() string {
@@ -521,7 +735,7 @@ type TouchResponse struct {
 
 func (x *TouchResponse) Reset() {
 	*x = TouchResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[5]
+	mi := &file_sema_v1_sema_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +747,7 @@ func (x *TouchResponse) String() string {
 func (*TouchResponse) ProtoMessage() {}
 
 func (x *TouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[5]
+	mi := &file_sema_v1_sema_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +760,7 @@ func (x *TouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TouchResponse.ProtoReflect.Descriptor instead.
 func (*TouchResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{5}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TouchResponse) GetInfo() *Info {
@@ -556,10 +770,217 @@ func (x *TouchResponse) GetInfo() *Info {
 	return nil
 }
 
+type TouchAllRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 50,000, and as many as fit into a message.
+	Holds []*Hold `protobuf:"bytes,1,rep,name=holds,proto3" json:"holds,omitempty"`
+	// Client and lowest_open only.
+	Attempt       *Attempt `protobuf:"bytes,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TouchAllRequest) Reset() {
+	*x = TouchAllRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TouchAllRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TouchAllRequest) ProtoMessage() {}
+
+func (x *TouchAllRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TouchAllRequest.ProtoReflect.Descriptor instead.
+func (*TouchAllRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TouchAllRequest) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *TouchAllRequest) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+// Hold names a hold.
+type Hold struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hold) Reset() {
+	*x = Hold{}
+	mi := &file_sema_v1_sema_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hold) ProtoMessage() {}
+
+func (x *Hold) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hold.ProtoReflect.Descriptor instead.
+func (*Hold) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Hold) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Hold) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+type TouchAllResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each hold, in the order of the request.
+	Outcomes      []*TouchOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TouchAllResponse) Reset() {
+	*x = TouchAllResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TouchAllResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TouchAllResponse) ProtoMessage() {}
+
+func (x *TouchAllResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TouchAllResponse.ProtoReflect.Descriptor instead.
+func (*TouchAllResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TouchAllResponse) GetOutcomes() []*TouchOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+type TouchOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unspecified if the hold was touched. NOT_HELD: it is gone. OVERLOADED: try
+	// again. OUTCOME_UNKNOWN: it may have been touched.
+	Error         ErrorCode              `protobuf:"varint,1,opt,name=error,proto3,enum=sema.v1.ErrorCode" json:"error,omitempty"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TouchOutcome) Reset() {
+	*x = TouchOutcome{}
+	mi := &file_sema_v1_sema_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TouchOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TouchOutcome) ProtoMessage() {}
+
+func (x *TouchOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TouchOutcome.ProtoReflect.Descriptor instead.
+func (*TouchOutcome) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TouchOutcome) GetError() ErrorCode {
+	if x != nil {
+		return x.Error
+	}
+	return ErrorCode_ERROR_CODE_UNSPECIFIED
+}
+
+func (x *TouchOutcome) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The hold to free. 0 with an attempt's seq: whatever that attempt was or will be granted.
+	// The hold to free. 0 with an attempt's seq: the ticket of that attempt, and
+	// whatever it was or will be granted.
 	Token         uint64   `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
 	Attempt       *Attempt `protobuf:"bytes,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -568,7 +989,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[6]
+	mi := &file_sema_v1_sema_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +1001,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[6]
+	mi := &file_sema_v1_sema_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +1014,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{6}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReleaseRequest) GetName() string {
@@ -627,7 +1048,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[7]
+	mi := &file_sema_v1_sema_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +1060,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[7]
+	mi := &file_sema_v1_sema_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +1073,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{7}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReleaseResponse) GetReleased() bool {
@@ -673,7 +1094,7 @@ type ForceReleaseRequest struct {
 
 func (x *ForceReleaseRequest) Reset() {
 	*x = ForceReleaseRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[8]
+	mi := &file_sema_v1_sema_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +1106,7 @@ func (x *ForceReleaseRequest) String() string {
 func (*ForceReleaseRequest) ProtoMessage() {}
 
 func (x *ForceReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[8]
+	mi := &file_sema_v1_sema_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +1119,7 @@ func (x *ForceReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ForceReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{8}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ForceReleaseRequest) GetName() string {
@@ -725,7 +1146,7 @@ type ForceReleaseResponse struct {
 
 func (x *ForceReleaseResponse) Reset() {
 	*x = ForceReleaseResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[9]
+	mi := &file_sema_v1_sema_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1158,7 @@ func (x *ForceReleaseResponse) String() string {
 func (*ForceReleaseResponse) ProtoMessage() {}
 
 func (x *ForceReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[9]
+	mi := &file_sema_v1_sema_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1171,7 @@ func (x *ForceReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ForceReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{9}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForceReleaseResponse) GetInfo() *Info {
@@ -764,14 +1185,16 @@ type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Read this node's own state: fast, works without a leader, may be behind.
-	Stale         bool `protobuf:"varint,2,opt,name=stale,proto3" json:"stale,omitempty"`
+	Stale bool `protobuf:"varint,2,opt,name=stale,proto3" json:"stale,omitempty"`
+	// How many of those that wait in line to tell of; at most 1,000.
+	Line          uint32 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[10]
+	mi := &file_sema_v1_sema_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1206,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[10]
+	mi := &file_sema_v1_sema_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1219,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{10}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetRequest) GetName() string {
@@ -813,16 +1236,25 @@ func (x *GetRequest) GetStale() bool {
 	return false
 }
 
+func (x *GetRequest) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 type GetResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Info          *Info                  `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Info  *Info                  `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	// The first in line.
+	Line          []*Ticket `protobuf:"bytes,2,rep,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[11]
+	mi := &file_sema_v1_sema_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1266,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[11]
+	mi := &file_sema_v1_sema_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,12 +1279,19 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{11}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetResponse) GetInfo() *Info {
 	if x != nil {
 		return x.Info
+	}
+	return nil
+}
+
+func (x *GetResponse) GetLine() []*Ticket {
+	if x != nil {
+		return x.Line
 	}
 	return nil
 }
@@ -863,15 +1302,18 @@ type ListRequest struct {
 	// 100 if zero; at most 1,000.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Stale         bool   `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Stale     bool   `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
+	// How many of those that wait in each line to tell of; at most 1,000. Holds and
+	// tickets share the page's size, and lines are cut short to fit.
+	Line          uint32 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[12]
+	mi := &file_sema_v1_sema_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1325,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[12]
+	mi := &file_sema_v1_sema_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1338,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{12}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListRequest) GetPrefix() string {
@@ -927,19 +1369,28 @@ func (x *ListRequest) GetStale() bool {
 	return false
 }
 
+func (x *ListRequest) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In ascending order of name.
 	Infos []*Info `protobuf:"bytes,1,rep,name=infos,proto3" json:"infos,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Of the semaphores above that have one, in ascending order of name.
+	Lines         []*Line `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[13]
+	mi := &file_sema_v1_sema_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1402,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[13]
+	mi := &file_sema_v1_sema_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1415,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{13}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListResponse) GetInfos() []*Info {
@@ -981,6 +1432,65 @@ func (x *ListResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListResponse) GetLines() []*Line {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+type Line struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Tickets       []*Ticket              `protobuf:"bytes,2,rep,name=tickets,proto3" json:"tickets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Line) Reset() {
+	*x = Line{}
+	mi := &file_sema_v1_sema_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Line) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Line) ProtoMessage() {}
+
+func (x *Line) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Line.ProtoReflect.Descriptor instead.
+func (*Line) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Line) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Line) GetTickets() []*Ticket {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only the node that is asked, without asking the others.
@@ -991,7 +1501,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[14]
+	mi := &file_sema_v1_sema_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1513,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[14]
+	mi := &file_sema_v1_sema_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1526,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{14}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatusRequest) GetNodeOnly() bool {
@@ -1037,7 +1547,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[15]
+	mi := &file_sema_v1_sema_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1559,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[15]
+	mi := &file_sema_v1_sema_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1572,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{15}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusResponse) GetClusterId() string {
@@ -1099,7 +1609,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_sema_v1_sema_proto_msgTypes[16]
+	mi := &file_sema_v1_sema_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1621,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[16]
+	mi := &file_sema_v1_sema_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1634,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{16}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Node) GetId() string {
@@ -1202,7 +1712,7 @@ type Leader struct {
 
 func (x *Leader) Reset() {
 	*x = Leader{}
-	mi := &file_sema_v1_sema_proto_msgTypes[17]
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1724,7 @@ func (x *Leader) String() string {
 func (*Leader) ProtoMessage() {}
 
 func (x *Leader) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[17]
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1737,7 @@ func (x *Leader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leader.ProtoReflect.Descriptor instead.
 func (*Leader) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{17}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Leader) GetId() string {
@@ -1265,7 +1775,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_sema_v1_sema_proto_msgTypes[18]
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1787,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[18]
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1800,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{18}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ErrorDetail) GetCode() ErrorCode {
@@ -1325,7 +1835,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_sema_v1_sema_proto_msgTypes[19]
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1847,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[19]
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1860,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{19}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -1378,7 +1888,7 @@ var File_sema_v1_sema_proto protoreflect.FileDescriptor
 
 const file_sema_v1_sema_proto_rawDesc = "" +
 	"\n" +
-	"\x12sema/v1/sema.proto\x12\asema.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x02\n" +
+	"\x12sema/v1/sema.proto\x12\asema.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
 	"\x04Info\x12'\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x0f.sema.v1.StatusR\x06status\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1390,7 +1900,12 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"j\n" +
+	"updated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x18\n" +
+	"\awaiting\x18\t \x01(\rR\awaiting\"l\n" +
+	"\x06Ticket\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\rR\bposition\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"j\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\fR\x06client\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1f\n" +
@@ -1403,13 +1918,35 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12*\n" +
 	"\aattempt\x18\x04 \x01(\v2\x10.sema.v1.AttemptR\aattempt\"4\n" +
 	"\x0fAcquireResponse\x12!\n" +
-	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"d\n" +
+	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"\xb6\x01\n" +
+	"\vWaitRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12*\n" +
+	"\aattempt\x18\x04 \x01(\v2\x10.sema.v1.AttemptR\aattempt\x12\x1c\n" +
+	"\tpositions\x18\x05 \x01(\bR\tpositions\"t\n" +
+	"\fWaitResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\rR\bposition\x12!\n" +
+	"\x04info\x18\x02 \x01(\v2\r.sema.v1.InfoR\x04info\x12%\n" +
+	"\x06holder\x18\x03 \x01(\v2\r.sema.v1.InfoR\x06holder\"d\n" +
 	"\fTouchRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12*\n" +
 	"\aattempt\x18\x03 \x01(\v2\x10.sema.v1.AttemptR\aattempt\"2\n" +
 	"\rTouchResponse\x12!\n" +
-	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"f\n" +
+	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"b\n" +
+	"\x0fTouchAllRequest\x12#\n" +
+	"\x05holds\x18\x01 \x03(\v2\r.sema.v1.HoldR\x05holds\x12*\n" +
+	"\aattempt\x18\x02 \x01(\v2\x10.sema.v1.AttemptR\aattempt\"0\n" +
+	"\x04Hold\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"E\n" +
+	"\x10TouchAllResponse\x121\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x15.sema.v1.TouchOutcomeR\boutcomes\"s\n" +
+	"\fTouchOutcome\x12(\n" +
+	"\x05error\x18\x01 \x01(\x0e2\x12.sema.v1.ErrorCodeR\x05error\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"f\n" +
 	"\x0eReleaseRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12*\n" +
@@ -1420,22 +1957,29 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\"9\n" +
 	"\x14ForceReleaseResponse\x12!\n" +
-	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"6\n" +
+	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"J\n" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05stale\x18\x02 \x01(\bR\x05stale\"0\n" +
+	"\x05stale\x18\x02 \x01(\bR\x05stale\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"U\n" +
 	"\vGetResponse\x12!\n" +
-	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\"w\n" +
+	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\x12#\n" +
+	"\x04line\x18\x02 \x03(\v2\x0f.sema.v1.TicketR\x04line\"\x8b\x01\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x14\n" +
-	"\x05stale\x18\x04 \x01(\bR\x05stale\"[\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\rR\x04line\"\x80\x01\n" +
 	"\fListResponse\x12#\n" +
 	"\x05infos\x18\x01 \x03(\v2\r.sema.v1.InfoR\x05infos\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12#\n" +
+	"\x05lines\x18\x03 \x03(\v2\r.sema.v1.LineR\x05lines\"E\n" +
+	"\x04Line\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
+	"\atickets\x18\x02 \x03(\v2\x0f.sema.v1.TicketR\atickets\",\n" +
 	"\rStatusRequest\x12\x1b\n" +
 	"\tnode_only\x18\x01 \x01(\bR\bnodeOnly\"T\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
@@ -1484,10 +2028,12 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x0fOUTCOME_UNKNOWN\x10\x06\x12\x14\n" +
 	"\x10ATTEMPT_FINISHED\x10\a\x12\n" +
 	"\n" +
-	"\x06CLOSED\x10\b2\xa9\x03\n" +
+	"\x06CLOSED\x10\b2\xa1\x04\n" +
 	"\x04Sema\x12<\n" +
-	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x126\n" +
-	"\x05Touch\x12\x15.sema.v1.TouchRequest\x1a\x16.sema.v1.TouchResponse\x12<\n" +
+	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
+	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +
+	"\x05Touch\x12\x15.sema.v1.TouchRequest\x1a\x16.sema.v1.TouchResponse\x12?\n" +
+	"\bTouchAll\x12\x18.sema.v1.TouchAllRequest\x1a\x19.sema.v1.TouchAllResponse\x12<\n" +
 	"\aRelease\x12\x17.sema.v1.ReleaseRequest\x1a\x18.sema.v1.ReleaseResponse\x12K\n" +
 	"\fForceRelease\x12\x1c.sema.v1.ForceReleaseRequest\x1a\x1d.sema.v1.ForceReleaseResponse\x120\n" +
 	"\x03Get\x12\x13.sema.v1.GetRequest\x1a\x14.sema.v1.GetResponse\x123\n" +
@@ -1507,71 +2053,96 @@ func file_sema_v1_sema_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_v1_sema_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sema_v1_sema_proto_goTypes = []any{
 	(Status)(0),                   // 0: sema.v1.Status
 	(ErrorCode)(0),                // 1: sema.v1.ErrorCode
 	(*Info)(nil),                  // 2: sema.v1.Info
-	(*Attempt)(nil),               // 3: sema.v1.Attempt
-	(*AcquireRequest)(nil),        // 4: sema.v1.AcquireRequest
-	(*AcquireResponse)(nil),       // 5: sema.v1.AcquireResponse
-	(*TouchRequest)(nil),          // 6: sema.v1.TouchRequest
-	(*TouchResponse)(nil),         // 7: sema.v1.TouchResponse
-	(*ReleaseRequest)(nil),        // 8: sema.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 9: sema.v1.ReleaseResponse
-	(*ForceReleaseRequest)(nil),   // 10: sema.v1.ForceReleaseRequest
-	(*ForceReleaseResponse)(nil),  // 11: sema.v1.ForceReleaseResponse
-	(*GetRequest)(nil),            // 12: sema.v1.GetRequest
-	(*GetResponse)(nil),           // 13: sema.v1.GetResponse
-	(*ListRequest)(nil),           // 14: sema.v1.ListRequest
-	(*ListResponse)(nil),          // 15: sema.v1.ListResponse
-	(*StatusRequest)(nil),         // 16: sema.v1.StatusRequest
-	(*StatusResponse)(nil),        // 17: sema.v1.StatusResponse
-	(*Node)(nil),                  // 18: sema.v1.Node
-	(*Leader)(nil),                // 19: sema.v1.Leader
-	(*ErrorDetail)(nil),           // 20: sema.v1.ErrorDetail
-	(*FieldViolation)(nil),        // 21: sema.v1.FieldViolation
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*Ticket)(nil),                // 3: sema.v1.Ticket
+	(*Attempt)(nil),               // 4: sema.v1.Attempt
+	(*AcquireRequest)(nil),        // 5: sema.v1.AcquireRequest
+	(*AcquireResponse)(nil),       // 6: sema.v1.AcquireResponse
+	(*WaitRequest)(nil),           // 7: sema.v1.WaitRequest
+	(*WaitResponse)(nil),          // 8: sema.v1.WaitResponse
+	(*TouchRequest)(nil),          // 9: sema.v1.TouchRequest
+	(*TouchResponse)(nil),         // 10: sema.v1.TouchResponse
+	(*TouchAllRequest)(nil),       // 11: sema.v1.TouchAllRequest
+	(*Hold)(nil),                  // 12: sema.v1.Hold
+	(*TouchAllResponse)(nil),      // 13: sema.v1.TouchAllResponse
+	(*TouchOutcome)(nil),          // 14: sema.v1.TouchOutcome
+	(*ReleaseRequest)(nil),        // 15: sema.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 16: sema.v1.ReleaseResponse
+	(*ForceReleaseRequest)(nil),   // 17: sema.v1.ForceReleaseRequest
+	(*ForceReleaseResponse)(nil),  // 18: sema.v1.ForceReleaseResponse
+	(*GetRequest)(nil),            // 19: sema.v1.GetRequest
+	(*GetResponse)(nil),           // 20: sema.v1.GetResponse
+	(*ListRequest)(nil),           // 21: sema.v1.ListRequest
+	(*ListResponse)(nil),          // 22: sema.v1.ListResponse
+	(*Line)(nil),                  // 23: sema.v1.Line
+	(*StatusRequest)(nil),         // 24: sema.v1.StatusRequest
+	(*StatusResponse)(nil),        // 25: sema.v1.StatusResponse
+	(*Node)(nil),                  // 26: sema.v1.Node
+	(*Leader)(nil),                // 27: sema.v1.Leader
+	(*ErrorDetail)(nil),           // 28: sema.v1.ErrorDetail
+	(*FieldViolation)(nil),        // 29: sema.v1.FieldViolation
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
 }
 var file_sema_v1_sema_proto_depIdxs = []int32{
 	0,  // 0: sema.v1.Info.status:type_name -> sema.v1.Status
-	22, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
-	23, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
-	23, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
-	23, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
-	22, // 5: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
-	3,  // 6: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
-	2,  // 7: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
-	3,  // 8: sema.v1.TouchRequest.attempt:type_name -> sema.v1.Attempt
-	2,  // 9: sema.v1.TouchResponse.info:type_name -> sema.v1.Info
-	3,  // 10: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
-	2,  // 11: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
-	2,  // 12: sema.v1.GetResponse.info:type_name -> sema.v1.Info
-	2,  // 13: sema.v1.ListResponse.infos:type_name -> sema.v1.Info
-	18, // 14: sema.v1.StatusResponse.nodes:type_name -> sema.v1.Node
-	1,  // 15: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
-	21, // 16: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
-	19, // 17: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
-	4,  // 18: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
-	6,  // 19: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
-	8,  // 20: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
-	10, // 21: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
-	12, // 22: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
-	14, // 23: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
-	16, // 24: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
-	5,  // 25: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
-	7,  // 26: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
-	9,  // 27: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
-	11, // 28: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
-	13, // 29: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
-	15, // 30: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
-	17, // 31: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	30, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
+	31, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
+	31, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
+	31, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
+	30, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
+	4,  // 7: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
+	2,  // 8: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
+	30, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	4,  // 10: sema.v1.WaitRequest.attempt:type_name -> sema.v1.Attempt
+	2,  // 11: sema.v1.WaitResponse.info:type_name -> sema.v1.Info
+	2,  // 12: sema.v1.WaitResponse.holder:type_name -> sema.v1.Info
+	4,  // 13: sema.v1.TouchRequest.attempt:type_name -> sema.v1.Attempt
+	2,  // 14: sema.v1.TouchResponse.info:type_name -> sema.v1.Info
+	12, // 15: sema.v1.TouchAllRequest.holds:type_name -> sema.v1.Hold
+	4,  // 16: sema.v1.TouchAllRequest.attempt:type_name -> sema.v1.Attempt
+	14, // 17: sema.v1.TouchAllResponse.outcomes:type_name -> sema.v1.TouchOutcome
+	1,  // 18: sema.v1.TouchOutcome.error:type_name -> sema.v1.ErrorCode
+	31, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 20: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
+	2,  // 21: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
+	2,  // 22: sema.v1.GetResponse.info:type_name -> sema.v1.Info
+	3,  // 23: sema.v1.GetResponse.line:type_name -> sema.v1.Ticket
+	2,  // 24: sema.v1.ListResponse.infos:type_name -> sema.v1.Info
+	23, // 25: sema.v1.ListResponse.lines:type_name -> sema.v1.Line
+	3,  // 26: sema.v1.Line.tickets:type_name -> sema.v1.Ticket
+	26, // 27: sema.v1.StatusResponse.nodes:type_name -> sema.v1.Node
+	1,  // 28: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
+	29, // 29: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
+	27, // 30: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
+	5,  // 31: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
+	7,  // 32: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
+	9,  // 33: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
+	11, // 34: sema.v1.Sema.TouchAll:input_type -> sema.v1.TouchAllRequest
+	15, // 35: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
+	17, // 36: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
+	19, // 37: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
+	21, // 38: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
+	24, // 39: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
+	6,  // 40: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
+	8,  // 41: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
+	10, // 42: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
+	13, // 43: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
+	16, // 44: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
+	18, // 45: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
+	20, // 46: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
+	22, // 47: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
+	25, // 48: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
+	40, // [40:49] is the sub-list for method output_type
+	31, // [31:40] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_sema_v1_sema_proto_init() }
@@ -1585,7 +2156,7 @@ func file_sema_v1_sema_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_v1_sema_proto_rawDesc), len(file_sema_v1_sema_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

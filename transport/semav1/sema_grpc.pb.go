@@ -30,7 +30,9 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Sema_Acquire_FullMethodName      = "/sema.v1.Sema/Acquire"
+	Sema_Wait_FullMethodName         = "/sema.v1.Sema/Wait"
 	Sema_Touch_FullMethodName        = "/sema.v1.Sema/Touch"
+	Sema_TouchAll_FullMethodName     = "/sema.v1.Sema/TouchAll"
 	Sema_Release_FullMethodName      = "/sema.v1.Sema/Release"
 	Sema_ForceRelease_FullMethodName = "/sema.v1.Sema/ForceRelease"
 	Sema_Get_FullMethodName          = "/sema.v1.Sema/Get"
@@ -46,8 +48,18 @@ const (
 type SemaClient interface {
 	// Acquire tries once and never waits for the semaphore. The status says how it went.
 	Acquire(ctx context.Context, in *AcquireRequest, opts ...grpc.CallOption) (*AcquireResponse, error)
+	// Wait acquires and, while somebody else holds, waits in line: first come, first
+	// served. The stream tells the place in line and ends with the answer. When the
+	// call ends without one, the place is kept for a few seconds: the same attempt
+	// finds it again, on this node or another. Release by attempt gives it up at once.
+	// A grant is good from the moment it was made, which may be long after the request
+	// was sent, or shortly before it was sent again: whoever counts a deadline of its
+	// own from the request must touch the hold first if that was long ago.
+	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitResponse], error)
 	// Touch moves a hold's deadline to a full timeout from now.
 	Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error)
+	// TouchAll is Touch for many holds in one message.
+	TouchAll(ctx context.Context, in *TouchAllRequest, opts ...grpc.CallOption) (*TouchAllResponse, error)
 	// Release frees a hold. Free already is no error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 	// ForceRelease ends somebody else's hold: for administrators.
@@ -78,10 +90,39 @@ func (c *semaClient) Acquire(ctx context.Context, in *AcquireRequest, opts ...gr
 	return out, nil
 }
 
+func (c *semaClient) Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sema_ServiceDesc.Streams[0], Sema_Wait_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WaitRequest, WaitResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sema_WaitClient = grpc.ServerStreamingClient[WaitResponse]
+
 func (c *semaClient) Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TouchResponse)
 	err := c.cc.Invoke(ctx, Sema_Touch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *semaClient) TouchAll(ctx context.Context, in *TouchAllRequest, opts ...grpc.CallOption) (*TouchAllResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TouchAllResponse)
+	err := c.cc.Invoke(ctx, Sema_TouchAll_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +187,18 @@ func (c *semaClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc
 type SemaServer interface {
 	// Acquire tries once and never waits for the semaphore. The status says how it went.
 	Acquire(context.Context, *AcquireRequest) (*AcquireResponse, error)
+	// Wait acquires and, while somebody else holds, waits in line: first come, first
+	// served. The stream tells the place in line and ends with the answer. When the
+	// call ends without one, the place is kept for a few seconds: the same attempt
+	// finds it again, on this node or another. Release by attempt gives it up at once.
+	// A grant is good from the moment it was made, which may be long after the request
+	// was sent, or shortly before it was sent again: whoever counts a deadline of its
+	// own from the request must touch the hold first if that was long ago.
+	Wait(*WaitRequest, grpc.ServerStreamingServer[WaitResponse]) error
 	// Touch moves a hold's deadline to a full timeout from now.
 	Touch(context.Context, *TouchRequest) (*TouchResponse, error)
+	// TouchAll is Touch for many holds in one message.
+	TouchAll(context.Context, *TouchAllRequest) (*TouchAllResponse, error)
 	// Release frees a hold. Free already is no error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	// ForceRelease ends somebody else's hold: for administrators.
@@ -171,8 +222,14 @@ type UnimplementedSemaServer struct{}
 func (UnimplementedSemaServer) Acquire(context.Context, *AcquireRequest) (*AcquireResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Acquire not implemented")
 }
+func (UnimplementedSemaServer) Wait(*WaitRequest, grpc.ServerStreamingServer[WaitResponse]) error {
+	return status.Error(codes.Unimplemented, "method Wait not implemented")
+}
 func (UnimplementedSemaServer) Touch(context.Context, *TouchRequest) (*TouchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Touch not implemented")
+}
+func (UnimplementedSemaServer) TouchAll(context.Context, *TouchAllRequest) (*TouchAllResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TouchAll not implemented")
 }
 func (UnimplementedSemaServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -228,6 +285,17 @@ func _Sema_Acquire_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sema_Wait_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WaitRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SemaServer).Wait(m, &grpc.GenericServerStream[WaitRequest, WaitResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sema_WaitServer = grpc.ServerStreamingServer[WaitResponse]
+
 func _Sema_Touch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TouchRequest)
 	if err := dec(in); err != nil {
@@ -242,6 +310,24 @@ func _Sema_Touch_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SemaServer).Touch(ctx, req.(*TouchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sema_TouchAll_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TouchAllRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SemaServer).TouchAll(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sema_TouchAll_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SemaServer).TouchAll(ctx, req.(*TouchAllRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -352,6 +438,10 @@ var Sema_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Sema_Touch_Handler,
 		},
 		{
+			MethodName: "TouchAll",
+			Handler:    _Sema_TouchAll_Handler,
+		},
+		{
 			MethodName: "Release",
 			Handler:    _Sema_Release_Handler,
 		},
@@ -372,6 +462,12 @@ var Sema_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Sema_Status_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Wait",
+			Handler:       _Sema_Wait_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "sema/v1/sema.proto",
 }

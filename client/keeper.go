@@ -1,0 +1,240 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/internal/moment"
+	"github.com/semanode/sema/internal/session"
+	"github.com/semanode/sema/transport"
+)
+
+const (
+	// touchBytes bounds the names and tokens of one message, well below what the
+	// wire takes.
+	touchBytes = transport.MaxMessageBytes * 3 / 4
+	// holdBytes is what a hold takes in a message besides its name, at most.
+	holdBytes = 24
+	// minBeat is the least time that one message is given to be answered.
+	minBeat = 250 * time.Millisecond
+	// maxRest is how long the keeper sleeps at most: after a suspension of the
+	// machine it tells within that time who has lost their lock.
+	maxRest = time.Second
+)
+
+// keeper keeps all locks of a client alive: one message per beat, which is a third
+// of the shortest timeout, less a little at random so that clients do not beat
+// together. A message has the locks that would be late if they waited for the
+// next one, and is split only if it is too large for the wire.
+//
+// It has one goroutine while there are locks. A beat costs O(locks).
+type keeper struct {
+	session *session.Session
+	touch   func(context.Context, transport.TouchAllRequest) ([]transport.TouchOutcome, error)
+
+	mu       sync.Mutex
+	locks    map[*Lock]struct{}
+	shortest time.Duration // a third of the shortest timeout, or less; 0 without locks
+	running  chan struct{} // closed when the goroutine is gone; nil if there is none
+	stop     context.CancelFunc
+	changed  chan struct{} // holds one token: shortest fell, or the last lock went
+	closed   bool
+}
+
+func newKeeper(s *session.Session, touch func(context.Context, transport.TouchAllRequest) ([]transport.TouchOutcome, error)) *keeper {
+	return &keeper{session: s, touch: touch, locks: map[*Lock]struct{}{}, changed: make(chan struct{}, 1)}
+}
+
+func (k *keeper) add(l *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return // its context ends when the hold may pass on
+	}
+	k.locks[l] = struct{}{}
+	if third := l.info.Timeout / 3; k.shortest == 0 || third < k.shortest {
+		k.shortest = third
+		k.wake()
+	}
+	if k.running == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		k.stop, k.running = stop, make(chan struct{})
+		go k.run(ctx, k.running)
+	}
+}
+
+func (k *keeper) remove(l *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.locks, l)
+	if len(k.locks) == 0 {
+		k.wake()
+	}
+}
+
+// wake is called with mu held.
+func (k *keeper) wake() {
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the goroutine and waits for it. It is idempotent.
+func (k *keeper) close() {
+	k.mu.Lock()
+	k.closed = true
+	running := k.running
+	if running != nil {
+		k.stop()
+	}
+	k.mu.Unlock()
+	if running != nil {
+		<-running
+	}
+}
+
+// run beats until there are no locks left, or ctx ends.
+func (k *keeper) run(ctx context.Context, gone chan struct{}) {
+	defer close(gone)
+	woke := moment.Now()
+	next := time.Now().Add(k.pace())
+	for {
+		timer := time.NewTimer(min(time.Until(next), maxRest))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-k.changed:
+			timer.Stop()
+		}
+		if woke.Slept() > 0 {
+			k.look()
+		}
+		woke = moment.Now()
+		if k.rest() {
+			return
+		}
+		if now := time.Now(); now.Before(next) {
+			if sooner := now.Add(k.pace()); sooner.Before(next) {
+				next = sooner
+			}
+			continue
+		}
+		wait := k.pace()
+		if !k.beat(ctx) {
+			wait /= 6
+		}
+		next = time.Now().Add(wait)
+	}
+}
+
+// pace is the time to the next beat.
+func (k *keeper) pace() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.shortest - rand.N(k.shortest/10+1)
+}
+
+// rest ends the goroutine if there are no locks.
+func (k *keeper) rest() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.locks) > 0 {
+		return false
+	}
+	k.stop()
+	k.running, k.shortest = nil, 0
+	return true
+}
+
+// look makes those locks end whose time is up.
+func (k *keeper) look() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for l := range k.locks {
+		l.leash.Lost()
+	}
+}
+
+// due returns the locks that would be late at the next beat but one, and forgets
+// those that are lost.
+func (k *keeper) due() []*Lock {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	shortest := time.Duration(0)
+	for l := range k.locks {
+		if l.leash.Over() {
+			delete(k.locks, l)
+		} else if third := l.info.Timeout / 3; shortest == 0 || third < shortest {
+			shortest = third
+		}
+	}
+	k.shortest = shortest
+	var due []*Lock
+	now := moment.Now()
+	for l := range k.locks {
+		if now.Sub(l.touched) > l.info.Timeout/3-shortest {
+			due = append(due, l)
+		}
+	}
+	return due
+}
+
+// beat touches the locks that are due. It is false if there were any that could
+// not be touched.
+func (k *keeper) beat(ctx context.Context) (ok bool) {
+	due := k.due()
+	ok = true
+	for len(due) > 0 {
+		n, size := 0, 0
+		for n < len(due) && n < transport.MaxTouches && size < touchBytes {
+			size += len(due[n].info.Name) + holdBytes
+			n++
+		}
+		ok = k.send(ctx, due[:n]) && ok
+		due = due[n:]
+	}
+	return ok
+}
+
+// send touches locks in one message.
+func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
+	req := transport.TouchAllRequest{Attempt: k.session.Heard(), Holds: make([]transport.HoldID, len(locks))}
+	limit := time.Duration(0)
+	for i, l := range locks {
+		req.Holds[i] = transport.HoldID{Name: l.info.Name, Token: l.info.Token}
+		if third := l.info.Timeout / 3; limit == 0 || third < limit {
+			limit = third
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(limit, minBeat))
+	defer cancel()
+	sent := moment.Now()
+	outcomes, err := k.touch(ctx, req)
+	if err != nil {
+		return false // nobody answered; the deadlines decide how long to try
+	}
+	ok = true
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, l := range locks {
+		switch outcome := outcomes[i]; {
+		case outcome.Err == nil:
+			if l.leash.Extend(sent) { // or else it is too late
+				l.touched, l.info.ExpiresAt = sent, outcome.ExpiresAt
+			}
+		case errors.Is(outcome.Err, sema.ErrNotHeld):
+			l.leash.Lose()
+			delete(k.locks, l)
+		default:
+			ok = false
+		}
+	}
+	return ok
+}

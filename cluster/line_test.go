@@ -1,0 +1,458 @@
+package cluster_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/client"
+	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/transport"
+)
+
+// turn is one turn of a waiter: the token that it was granted, and the place that
+// it was told when it took its ticket, if it was.
+type turn struct {
+	waiter int
+	token  uint64
+	place  sema.Place
+}
+
+// takeTurns lets waiters lock and unlock, again and again, until there were so
+// many turns in all, and returns them in the order of their tokens.
+func takeTurns(t *testing.T, c *client.Client, name string, waiters, turns int) []turn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	first, err := c.Lock(ctx, name, client.LockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	taken := []turn{{waiter: -1, token: first.Token()}}
+	var wg sync.WaitGroup
+	for w := range waiters {
+		wg.Go(func() {
+			for {
+				var place sema.Place
+				lock, err := c.Lock(ctx, name, client.LockOptions{Notify: func(p sema.Place) {
+					if place.Position == 0 {
+						place = p
+					}
+				}})
+				if err != nil {
+					t.Errorf("waiter %d: %v", w, err)
+					return
+				}
+				mu.Lock()
+				done := len(taken) > turns
+				if !done {
+					taken = append(taken, turn{w, lock.Token(), place})
+				}
+				mu.Unlock()
+				if err := lock.Unlock(ctx); err != nil {
+					t.Errorf("waiter %d unlocks: %v", w, err)
+				}
+				if done {
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "all are in line", func() error {
+		info, err := c.Get(ctx, name)
+		if err == nil && info.Waiting != waiters {
+			err = fmt.Errorf("%d of %d", info.Waiting, waiters)
+		}
+		return err
+	})
+	if err := first.Unlock(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	slices.SortFunc(taken, func(a, b turn) int { return cmp.Compare(a.token, b.token) })
+	return taken
+}
+
+// wantFIFO: who took its ticket behind so many others, while a hold stood, came so
+// many grants after it.
+func wantFIFO(t *testing.T, turns []turn) {
+	t.Helper()
+	rank := map[uint64]int{}
+	for i, turn := range turns {
+		rank[turn.token] = i
+	}
+	checked := 0
+	for i, turn := range turns {
+		before, known := rank[turn.place.Holder.Token]
+		if turn.place.Position == 0 || !known {
+			continue
+		}
+		checked++
+		if want := before + turn.place.Position; i != want {
+			t.Errorf("waiter %d, number %d behind token %d, was granted token %d: grant %d, want %d",
+				turn.waiter, turn.place.Position, turn.place.Holder.Token, turn.token, i, want)
+		}
+	}
+	if checked < len(turns)*9/10 {
+		t.Errorf("only %d of %d turns say anything about order", checked, len(turns))
+	}
+	counts := map[int]int{}
+	for _, turn := range turns[1:] {
+		counts[turn.waiter]++
+	}
+	least, most := len(turns), 0
+	for _, n := range counts {
+		least, most = min(least, n), max(most, n)
+	}
+	if most-least > 1 {
+		t.Errorf("turns per waiter from %d to %d", least, most)
+	}
+}
+
+func TestLineIsFirstComeFirstServed(t *testing.T) {
+	h := startHarness(t, 3, nil)
+	for _, from := range []*cluster.Node{h.leader(), h.follower()} {
+		c := from.Client()
+		turns := takeTurns(t, c, "fifo-"+from.ID(), 64, 64*20)
+		wantFIFO(t, turns)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHandOverIsOneEntry counts the entries of the log.
+func TestHandOverIsOneEntry(t *testing.T) {
+	const waiters = 50
+	h := startHarness(t, 3, nil)
+	leader := h.leader()
+	ctx := t.Context()
+	c := leader.Client()
+	defer c.Close()
+	lock, err := c.Lock(ctx, "a", client.LockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan *client.Lock)
+	for range waiters {
+		go func() {
+			lock, err := c.Lock(ctx, "a", client.LockOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			next <- lock
+		}()
+	}
+	eventually(t, "all are in line", func() error {
+		info, err := c.GetStale(ctx, "a")
+		if err == nil && info.Waiting != waiters {
+			err = fmt.Errorf("%d of %d", info.Waiting, waiters)
+		}
+		return err
+	})
+	before := leader.LastIndex()
+	for range waiters {
+		if err := lock.Unlock(ctx); err != nil {
+			t.Fatal(err)
+		}
+		last := lock.Token()
+		if lock = <-next; lock.Token() <= last {
+			t.Fatalf("token %d after %d", lock.Token(), last)
+		}
+	}
+	if n := leader.LastIndex() - before; n != waiters {
+		t.Errorf("%d hand-overs took %d entries", waiters, n)
+	}
+	if err := lock.Unlock(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOverdueHoldInTheWayEndsAtItsDeadline: the leader ends it by itself, not a
+// moment before, and gives it to the head of the line.
+func TestOverdueHoldInTheWayEndsAtItsDeadline(t *testing.T) {
+	const timeout = 400 * time.Millisecond
+	h := startHarness(t, 3, nil)
+	c := h.leader().Client()
+	defer c.Close()
+	for _, touched := range []bool{false, true} {
+		name := fmt.Sprintf("a-%v", touched)
+		dead := acquire(t, c.Fork(), name, "dies", timeout)
+		wait := make(chan sema.Info, 1)
+		go func() {
+			info, err := c.AcquireWait(t.Context(), name, "next", time.Minute, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			wait <- info
+		}()
+		eventually(t, "somebody waits", func() error {
+			info, err := c.GetStale(t.Context(), name)
+			if err == nil && info.Waiting == 0 {
+				err = errors.New("nobody")
+			}
+			return err
+		})
+		if touched {
+			var err error
+			if dead, err = c.TouchToken(t.Context(), name, dead.Token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := <-wait
+		// The wall clock and the cluster's may be a little apart.
+		late := got.CreatedAt.Sub(dead.ExpiresAt)
+		if got.Token <= dead.Token || late < -50*time.Millisecond || late > 350*time.Millisecond {
+			t.Errorf("touched %v: granted %v after the deadline of the hold before", touched, late)
+		}
+	}
+}
+
+// TestThousandCancelledWaitsLeaveNothing: no ticket, no hold, nothing in the
+// leader's memory; goroutines are counted when the package's tests end.
+func TestThousandCancelledWaitsLeaveNothing(t *testing.T) {
+	h := startHarness(t, 3, nil)
+	c := h.follower().Client()
+	defer c.Close()
+	lock, err := c.Lock(t.Context(), "a", client.LockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() {
+			defer cancel()
+			_, err := c.Lock(ctx, "a", client.LockOptions{Notify: func(sema.Place) {
+				if i%2 == 0 {
+					cancel() // as soon as it has its place
+				}
+			}})
+			if !errors.Is(err, context.Canceled) || errors.Is(err, sema.ErrOutcomeUnknown) {
+				t.Errorf("wait %d: %v", i, err)
+			}
+		})
+		if i%2 == 1 {
+			time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
+		}
+	}
+	wg.Wait()
+	info, err := c.Get(t.Context(), "a")
+	if err != nil || info.Waiting != 0 || info.Token != lock.Token() {
+		t.Errorf("in the end: %+v, %v", info, err)
+	}
+	if err := lock.Unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Get(t.Context(), "a"); !errors.Is(err, sema.ErrNotFound) {
+		t.Errorf("after the unlock: %v", err)
+	}
+	if n := h.leader().Waiters(); n != 0 {
+		t.Errorf("the leader remembers %d waiters", n)
+	}
+}
+
+// TestGrantThatCrossesACancellationIsGivenBack cancels at the very moment of the
+// hand-over, and when it has just been decided, over and over.
+func TestGrantThatCrossesACancellationIsGivenBack(t *testing.T) {
+	h := startHarness(t, 3, nil)
+	c := h.follower().Client()
+	defer c.Close()
+	won, crossed := 0, 0
+	last := uint64(0)
+	for i := range 100 {
+		lock, err := c.Lock(t.Context(), "a", client.LockOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last != 0 && lock.Token() > last+1 {
+			crossed++ // there was another grant since
+		}
+		last = lock.Token()
+		ctx, cancel := context.WithCancel(t.Context())
+		queued := make(chan struct{})
+		result := make(chan *client.Lock)
+		go func() {
+			lock, _ := c.Lock(ctx, "a", client.LockOptions{Notify: func(sema.Place) { close(queued) }})
+			result <- lock
+		}()
+		<-queued
+		if i%2 == 0 {
+			go cancel()
+		}
+		if err := lock.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if lock := <-result; lock != nil {
+			won++
+			last = lock.Token()
+			if err := lock.Unlock(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if info, err := c.Get(t.Context(), "a"); !errors.Is(err, sema.ErrNotFound) {
+			t.Fatalf("left behind: %+v, %v", info, err)
+		}
+	}
+	if t.Logf("of 100, the grant won %d times and crossed %d times", won, crossed); won+crossed == 0 {
+		t.Error("no grant crossed a cancellation")
+	}
+}
+
+// waitAt makes a node wait for an attempt, until ctx ends, and returns when it has
+// a place.
+func waitAt(ctx context.Context, t *testing.T, n *cluster.Node, name, owner string, seq uint64, retry bool) (result chan error) {
+	t.Helper()
+	result = make(chan error, 1)
+	before := n.Entered()
+	go func() {
+		_, err := n.Backend().Wait(ctx, transport.AcquireRequest{Name: name, Owner: owner, Timeout: time.Minute, Retry: retry,
+			Attempt: sema.Attempt{Client: sema.ClientID{byte(seq)}, Seq: seq, LowestOpen: seq}}, nil)
+		result <- err
+	}()
+	eventually(t, owner+" is in line", func() error {
+		if n.Entered() <= before {
+			return errors.New("not known")
+		}
+		line := lineOf(t, n, name)
+		if !slices.Contains(line, owner) {
+			return fmt.Errorf("the line is %v", line)
+		}
+		return nil
+	})
+	return result
+}
+
+func lineOf(t *testing.T, n *cluster.Node, name string) []string {
+	t.Helper()
+	got, err := n.Backend().Get(t.Context(), transport.GetRequest{Name: name, Stale: true, Line: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var owners []string
+	for _, ticket := range got.Line {
+		owners = append(owners, ticket.Owner)
+	}
+	return owners
+}
+
+// TestLostConnectionKeepsItsPlaceForAWhile: who comes back with the same attempt
+// stands where it stood; who does not loses the place.
+func TestLostConnectionKeepsItsPlaceForAWhile(t *testing.T) {
+	h := startHarness(t, 1, func(c *cluster.Config) { c.WaiterLinger = 500 * time.Millisecond })
+	n := h.leader()
+	acquire(t, n, "a", "holder", time.Minute)
+	first, lose := context.WithCancel(t.Context())
+	lost := waitAt(first, t, n, "a", "first", 1, false)
+	waitAt(t.Context(), t, n, "a", "second", 2, false)
+	lose()
+	if err := <-lost; !errors.Is(err, sema.ErrOutcomeUnknown) {
+		t.Fatalf("the first, whose place stands: %v", err)
+	}
+	again, loseAgain := context.WithCancel(t.Context())
+	waitAt(again, t, n, "a", "first", 1, true)
+	if line := lineOf(t, n, "a"); !slices.Equal(line, []string{"first", "second"}) {
+		t.Fatalf("the line after it came back: %v", line)
+	}
+	loseAgain()
+	eventually(t, "the first is cancelled", func() error {
+		if line := lineOf(t, n, "a"); !slices.Equal(line, []string{"second"}) {
+			return fmt.Errorf("the line is %v", line)
+		}
+		return nil
+	})
+	info, err := n.Backend().Wait(t.Context(), transport.AcquireRequest{Name: "a", Owner: "first", Timeout: time.Minute, Retry: true,
+		Attempt: sema.Attempt{Client: sema.ClientID{1}, Seq: 1, LowestOpen: 1}}, nil)
+	if err != nil || info.Status != sema.ReleasedInTheMeanTime {
+		t.Fatalf("coming back too late: %+v, %v", info, err)
+	}
+}
+
+// TestGrantToALostConnectionIsReleased: the place was kept, the grant came, nobody
+// came back for it.
+func TestGrantToALostConnectionIsReleased(t *testing.T) {
+	h := startHarness(t, 1, func(c *cluster.Config) { c.WaiterLinger = 300 * time.Millisecond })
+	n := h.leader()
+	acquire(t, n, "a", "holder", time.Minute)
+	ctx, lose := context.WithCancel(t.Context())
+	lost := waitAt(ctx, t, n, "a", "gone", 1, false)
+	next := waitAt(t.Context(), t, n, "a", "next", 2, false)
+	lose()
+	<-lost
+	if err := n.Release(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := n.Get(t.Context(), "a"); err != nil || info.Owner != "gone" {
+		t.Fatalf("while its place was kept: %+v, %v", info, err)
+	}
+	if err := <-next; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeadlineOfACallGivesUpThePlaceAtOnce: there is nobody to come back.
+func TestDeadlineOfACallGivesUpThePlaceAtOnce(t *testing.T) {
+	h := startHarness(t, 1, func(c *cluster.Config) { c.WaiterLinger = time.Hour })
+	n := h.leader()
+	acquire(t, n, "a", "holder", time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	<-waitAt(ctx, t, n, "a", "impatient", 1, false)
+	eventually(t, "the place is given up", func() error {
+		if line := lineOf(t, n, "a"); len(line) != 0 {
+			return fmt.Errorf("the line is %v", line)
+		}
+		return nil
+	})
+}
+
+// TestNewLeaderCancelsWhoDoesNotComeBack: after a grace, both those in line and
+// those who were granted meanwhile; who came back keeps its place.
+func TestNewLeaderCancelsWhoDoesNotComeBack(t *testing.T) {
+	h := startHarness(t, 3, func(c *cluster.Config) { c.WaiterGrace = 3 * time.Second; c.WaiterLinger = time.Hour })
+	old := h.leader()
+	acquire(t, old, "a", "holder", time.Minute)
+	held := acquire(t, old, "b", "holder", time.Minute)
+	for i, owner := range []string{"dead", "alive", "dead too"} {
+		waitAt(t.Context(), t, old, "a", owner, uint64(i+1), false)
+	}
+	waitAt(t.Context(), t, old, "b", "dead and granted", 4, false)
+	h.kill(old.ID())
+	leader := h.leader()
+	alive := waitAt(t.Context(), t, leader, "a", "alive", 2, true)
+	if line := lineOf(t, leader, "a"); !slices.Equal(line, []string{"dead", "alive", "dead too"}) {
+		t.Fatalf("the line at the new leader: %v", line)
+	}
+	if _, err := leader.Backend().Release(t.Context(), transport.ReleaseRequest{Name: "b", Token: held.Token}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := leader.Get(t.Context(), "b"); err != nil || info.Owner != "dead and granted" {
+		t.Fatalf("b within the grace: %+v, %v", info, err)
+	}
+	eventually(t, "the dead are cancelled", func() error {
+		line := lineOf(t, leader, "a")
+		_, err := leader.Backend().Get(t.Context(), transport.GetRequest{Name: "b", Stale: true})
+		if !slices.Equal(line, []string{"alive"}) || !errors.Is(err, sema.ErrNotFound) {
+			return fmt.Errorf("the line is %v, b: %v", line, err)
+		}
+		return nil
+	})
+	info, err := leader.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leader.Backend().Release(t.Context(), transport.ReleaseRequest{Name: "a", Token: info.Token}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-alive; err != nil {
+		t.Fatal(err)
+	}
+}

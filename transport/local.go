@@ -1,0 +1,132 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/semanode/sema/transport/semav1"
+)
+
+// Local is a [Server]'s service for callers in the same process: the same calls,
+// passed on to the leader in the same way, without a connection and without
+// encoding what is decided here. Its call options are ignored.
+type Local struct {
+	handler *handler
+	stop    context.CancelFunc
+}
+
+var _ semav1.SemaClient = (*Local)(nil)
+
+// NewLocal returns the service that cfg describes; TLS is of no matter to it.
+func NewLocal(cfg ServerConfig) *Local {
+	stopping, stop := context.WithCancel(context.Background())
+	return &Local{handler: newHandler(cfg, stopping), stop: stop}
+}
+
+// Stop ends what waits, for a leader or in line, now and later.
+func (l *Local) Stop() { l.stop() }
+
+// Acquire implements semav1.SemaClient.
+func (l *Local) Acquire(ctx context.Context, m *semav1.AcquireRequest, _ ...grpc.CallOption) (*semav1.AcquireResponse, error) {
+	return l.handler.Acquire(ctx, m)
+}
+
+// Touch implements semav1.SemaClient.
+func (l *Local) Touch(ctx context.Context, m *semav1.TouchRequest, _ ...grpc.CallOption) (*semav1.TouchResponse, error) {
+	return l.handler.Touch(ctx, m)
+}
+
+// TouchAll implements semav1.SemaClient.
+func (l *Local) TouchAll(ctx context.Context, m *semav1.TouchAllRequest, _ ...grpc.CallOption) (*semav1.TouchAllResponse, error) {
+	return l.handler.TouchAll(ctx, m)
+}
+
+// Release implements semav1.SemaClient.
+func (l *Local) Release(ctx context.Context, m *semav1.ReleaseRequest, _ ...grpc.CallOption) (*semav1.ReleaseResponse, error) {
+	return l.handler.Release(ctx, m)
+}
+
+// ForceRelease implements semav1.SemaClient.
+func (l *Local) ForceRelease(ctx context.Context, m *semav1.ForceReleaseRequest, _ ...grpc.CallOption) (*semav1.ForceReleaseResponse, error) {
+	return l.handler.ForceRelease(ctx, m)
+}
+
+// Get implements semav1.SemaClient.
+func (l *Local) Get(ctx context.Context, m *semav1.GetRequest, _ ...grpc.CallOption) (*semav1.GetResponse, error) {
+	return l.handler.Get(ctx, m)
+}
+
+// List implements semav1.SemaClient.
+func (l *Local) List(ctx context.Context, m *semav1.ListRequest, _ ...grpc.CallOption) (*semav1.ListResponse, error) {
+	return l.handler.List(ctx, m)
+}
+
+// Status implements semav1.SemaClient.
+func (l *Local) Status(ctx context.Context, m *semav1.StatusRequest, _ ...grpc.CallOption) (*semav1.StatusResponse, error) {
+	return l.handler.Status(ctx, m)
+}
+
+// Wait implements semav1.SemaClient. As with any stream, the caller reads it to
+// its end or cancels ctx.
+func (l *Local) Wait(ctx context.Context, m *semav1.WaitRequest, _ ...grpc.CallOption) (grpc.ServerStreamingClient[semav1.WaitResponse], error) {
+	s := &localStream{ctx: ctx, messages: make(chan *semav1.WaitResponse), end: make(chan struct{})}
+	go func() { // ends with ctx at the latest
+		defer close(s.end)
+		s.err = l.handler.wait(ctx, m, s.send)
+	}()
+	return s, nil
+}
+
+// localStream is a stream of answers without a connection.
+type localStream struct {
+	ctx      context.Context
+	messages chan *semav1.WaitResponse
+	end      chan struct{} // closed after err is set
+	err      error
+}
+
+func (s *localStream) send(m *semav1.WaitResponse) error {
+	select {
+	case s.messages <- m:
+		return nil
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+// Recv implements grpc.ServerStreamingClient.
+func (s *localStream) Recv() (*semav1.WaitResponse, error) {
+	select {
+	case m := <-s.messages:
+		return m, nil
+	case <-s.end:
+	}
+	if s.err == nil {
+		return nil, io.EOF
+	}
+	return nil, s.err
+}
+
+// The rest of grpc.ClientStream is of no use without a connection.
+
+// Header implements grpc.ClientStream.
+func (s *localStream) Header() (metadata.MD, error) { return nil, nil }
+
+// Trailer implements grpc.ClientStream.
+func (s *localStream) Trailer() metadata.MD { return nil }
+
+// CloseSend implements grpc.ClientStream.
+func (s *localStream) CloseSend() error { return nil }
+
+// Context implements grpc.ClientStream.
+func (s *localStream) Context() context.Context { return s.ctx }
+
+// SendMsg implements grpc.ClientStream.
+func (s *localStream) SendMsg(any) error { return errors.ErrUnsupported }
+
+// RecvMsg implements grpc.ClientStream.
+func (s *localStream) RecvMsg(any) error { return errors.ErrUnsupported }
