@@ -1,0 +1,20 @@
+// Tests of package fence against a real PostgreSQL, in a module of their own so
+// that those who embed Sema do not inherit a driver.
+module github.com/semanode/sema/fence/postgrestest
+
+go 1.25.0
+
+require (
+	github.com/jackc/pgx/v5 v5.12.0 // the driver, through database/sql
+	github.com/semanode/sema v0.0.0
+)
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
+
+replace github.com/semanode/sema => ../..
