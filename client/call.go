@@ -92,11 +92,13 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 
 // try asks one node, once.
 func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req, Resp], kind kind, m *Req) (*Resp, bool, error) {
-	if kind != waits {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.timeLimit(ctx))
-		defer cancel()
+	var done func()
+	if kind == waits {
+		ctx, done = n.watch(ctx, c.tryTimeout)
+	} else {
+		ctx, done = context.WithTimeout(ctx, c.timeLimit(ctx))
 	}
+	defer done()
 	ctx, sent := transport.WatchSent(ctx)
 	var header metadata.MD
 	resp, err := rpc(n.client, ctx, m, grpc.Header(&header))

@@ -112,19 +112,17 @@ func (c *Client) GetStale(ctx context.Context, name string) (sema.Info, error) {
 	return c.session.GetStale(ctx, name)
 }
 
-// Line is Get with the first of those who wait in line, at most limit, which is at
-// most 1,000.
-func (c *Client) Line(ctx context.Context, name string, limit int) (sema.Info, []sema.Ticket, error) {
-	req := transport.GetRequest{Name: name, Line: limit}
+// Line is Get, or GetStale, with the first of those who wait in line.
+func (c *Client) Line(ctx context.Context, req transport.GetRequest) (transport.GetResult, error) {
 	if err := req.Validate(); err != nil {
-		return sema.Info{}, nil, err
+		return transport.GetResult{}, err
 	}
 	got, err := c.caller.Get(ctx, req)
 	if err != nil {
-		return sema.Info{}, nil, err
+		return transport.GetResult{}, err
 	}
 	c.session.Label(&got.Info)
-	return got.Info, got.Line, nil
+	return got, nil
 }
 
 // TouchToken touches the hold with this token, whoever acquired it. It is for

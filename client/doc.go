@@ -27,6 +27,17 @@
 //
 // # Concurrency
 //
-// All methods may be called from many goroutines. A Client has no goroutines but
-// those of its gRPC connections, one connection to each node.
+// All methods may be called from many goroutines. Beside those of its gRPC
+// connections, one connection to each node, a Client has one goroutine while it has
+// locks, which keeps them alive, and one for each node at which calls wait in line,
+// which finds out if that node hangs.
+//
+// # Locks
+//
+// [Client.Lock] waits in line and returns a [Lock] that is kept alive until it is
+// unlocked. One message for all locks of the Client goes out every third of the
+// shortest timeout. What happens if none gets through is the point of it: the
+// Lock's Context ends before anybody else can hold, see [Lock.Context]. A place in
+// line belongs to the call that waits, wherever it has to go: it is kept when a
+// node or the leader fails.
 package client

@@ -29,6 +29,7 @@ type node struct {
 	addr       string
 	conn       *grpc.ClientConn // nil if the node is this process
 	client     semav1.SemaClient
+	probe      probe
 	avoidUntil time.Time // guarded by nodes.mu
 }
 

@@ -22,7 +22,7 @@ const (
 	DefaultWatchdogTimeout   = 10 * time.Second
 	DefaultOverdueRetention  = 24 * time.Hour
 	DefaultWaiterLinger      = 5 * time.Second
-	DefaultWaiterGrace       = 20 * time.Second
+	DefaultWaiterGrace       = 10 * time.Second
 	DefaultSnapshotInterval  = 30 * time.Second
 	DefaultSnapshotThreshold = 16384
 	DefaultTrailingLogs      = 10240
@@ -81,7 +81,7 @@ type Config struct {
 	WaiterLinger time.Duration
 	// WaiterGrace is how long a new leader waits for those in line to come back to
 	// it before it cancels them. It should be more than clients need to notice
-	// that a node is gone, 15 s. 20 s if zero.
+	// that a node hangs: those of this module need up to 5 s. 10 s if zero.
 	WaiterGrace time.Duration
 	// SnapshotInterval is how often the node looks whether SnapshotThreshold
 	// log entries have come since the last snapshot. 30 s and 16,384 if zero.

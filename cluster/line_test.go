@@ -25,8 +25,9 @@ type turn struct {
 }
 
 // takeTurns lets waiters lock and unlock, again and again, until there were so
-// many turns in all, and returns them in the order of their tokens.
-func takeTurns(t *testing.T, c *client.Client, name string, waiters, turns int) []turn {
+// many turns in all, and returns them in the order of their tokens. during, if not
+// nil, is told how many there were, by whoever took the last.
+func takeTurns(t *testing.T, c *client.Client, name string, waiters, turns int, during func(taken int)) []turn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -55,7 +56,11 @@ func takeTurns(t *testing.T, c *client.Client, name string, waiters, turns int) 
 				if !done {
 					taken = append(taken, turn{w, lock.Token(), place})
 				}
+				n := len(taken)
 				mu.Unlock()
+				if during != nil && !done {
+					during(n)
+				}
 				if err := lock.Unlock(ctx); err != nil {
 					t.Errorf("waiter %d unlocks: %v", w, err)
 				}
@@ -120,12 +125,46 @@ func TestLineIsFirstComeFirstServed(t *testing.T) {
 	h := startHarness(t, 3, nil)
 	for _, from := range []*cluster.Node{h.leader(), h.follower()} {
 		c := from.Client()
-		turns := takeTurns(t, c, "fifo-"+from.ID(), 64, 64*20)
+		turns := takeTurns(t, c, "fifo-"+from.ID(), 64, 64*20, nil)
 		wantFIFO(t, turns)
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// TestLineOutlivesTwoLeaders kills the leader while it hands over, twice. Those in
+// line keep their places and those who hold keep their holds.
+func TestLineOutlivesTwoLeaders(t *testing.T) {
+	h := newHarness(t, 3, nil)
+	var endpoints []string
+	for id, cfg := range h.cfgs {
+		cfg.GRPCAddr = freeAddr(t)
+		h.cfgs[id] = cfg
+		endpoints = append(endpoints, cfg.GRPCAddr)
+		h.start(id)
+	}
+	h.leader()
+	c, err := client.New(client.Config{Endpoints: endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const waiters, turns = 64, 64 * 20
+	killed := 0
+	taken := takeTurns(t, c, "a", waiters, turns, func(n int) { // one at a time: it holds the lock
+		if n == turns/3 || n == turns*2/3 {
+			id := h.leader().ID()
+			h.kill(id)
+			h.leader()
+			h.start(id)
+			killed++
+		}
+	})
+	if killed != 2 {
+		t.Errorf("%d leaders were killed", killed)
+	}
+	wantFIFO(t, taken)
 }
 
 // TestHandOverIsOneEntry counts the entries of the log.

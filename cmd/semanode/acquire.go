@@ -16,8 +16,8 @@ func newAcquireCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acquire NAME",
 		Short: "Take a semaphore, or learn who has it",
-		Long: `Acquire tries once to take the semaphore and never waits for it. It prints one
-of four answers:
+		Long: `Acquire tries once to take the semaphore, or waits for it in line with --wait. It
+prints one of four answers:
 
   ACQUIRED                   It is yours until the timeout; the token proves it.
   OWNED_BY_SOMEONE_ELSE      Who has it, since when and until when.
@@ -25,24 +25,35 @@ of four answers:
                              The semaphore is free, not yours: try again.
   RELEASED_IN_THE_MEAN_TIME  Such a hold was released just now: try again.
 
-It exits with 0 for ACQUIRED and with 3 for the others. Acquiring again what
-you have is no way to keep it: use touch.`,
+It exits with 0 for ACQUIRED and with 3 for the others. With --wait it is ACQUIRED,
+or OWNED_BY_SOMEONE_ELSE if the wait was in vain. Acquiring again what you have is
+no way to keep it: use touch, or lock, which runs a command and keeps it alive.`,
 		Example: `  semanode acquire nightly-report --owner backup@host7 --timeout 1m
+  semanode acquire nightly-report --wait 10s
   token=$(semanode acquire nightly-report -o json | jq -r .token)`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	var owner string
-	var timeout time.Duration
+	var timeout, wait time.Duration
 	cmd.Flags().StringVar(&owner, "owner", "", "who takes it, for people to read (default USER@HOST:PID)")
 	cmd.Flags().DurationVar(&timeout, "timeout", sema.DefaultTimeout, "how long the hold stays good without a touch,\n100ms to 168h")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait in line while somebody else holds")
 	r := addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("owner") {
 			owner = defaultOwner()
 		}
+		if wait < 0 {
+			return usagef("invalid wait %q: want 0 (do not wait) or more", wait)
+		}
+		acquire := (*client.Client).Acquire
+		if wait > 0 {
+			acquire = waitInLine(cmd, wait)
+			r.timeout = max(r.timeout, wait+time.Second)
+		}
 		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
-			info, err := c.Acquire(ctx, args[0], owner, timeout)
+			info, err := acquire(c, ctx, args[0], owner, timeout)
 			if errors.Is(err, sema.ErrOutcomeUnknown) {
 				return fmt.Errorf("%w\nget tells whether %q is held; unless it is touched, it becomes free again %v after it was acquired", err, args[0], timeout)
 			}
@@ -59,4 +70,31 @@ you have is no way to keep it: use touch.`,
 		})
 	}
 	return cmd
+}
+
+// waitInLine is an Acquire that waits. It says once what it waits for.
+func waitInLine(cmd *cobra.Command, limit time.Duration) func(*client.Client, context.Context, string, string, time.Duration) (sema.Info, error) {
+	return func(c *client.Client, ctx context.Context, name, owner string, timeout time.Duration) (sema.Info, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		var last sema.Place
+		info, err := c.AcquireWait(ctx, name, owner, timeout, func(p sema.Place) {
+			if last.Position == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "semanode: "+inLine(p))
+			}
+			last = p
+		})
+		if err != nil && last.Position != 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) &&
+			!errors.Is(err, sema.ErrNoLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) {
+			held := last.Holder // it waited in vain
+			held.Waiting--      // and does no more
+			return held, nil
+		}
+		return info, err
+	}
+}
+
+// inLine tells people what they wait for.
+func inLine(p sema.Place) string {
+	return fmt.Sprintf("%q is held by %s since %s; waiting in line, number %d", p.Holder.Name, p.Holder.Owner, stamp(p.Holder.CreatedAt), p.Position)
 }

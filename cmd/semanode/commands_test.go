@@ -88,7 +88,7 @@ var (
 // hold is the answer that describes a hold.
 func hold(status sema.Status, name, owner, timeout string, token any) map[string]any {
 	return map[string]any{"status": status.String(), "name": name, "owner": owner, "timeout": timeout, "token": token,
-		"expiresAt": anyTime, "createdAt": anyTime, "updatedAt": anyTime}
+		"expiresAt": anyTime, "createdAt": anyTime, "updatedAt": anyTime, "waiting": 0.0}
 }
 
 func refusalOf(name, text string) map[string]any {
@@ -108,6 +108,7 @@ func TestCommands(t *testing.T) {
 		{"by force", testForce},
 		{"texts for people", testTexts},
 		{"list", testList},
+		{"in line", testInLine},
 		{"status", testStatus},
 		{"where the endpoints are", testEndpoints},
 	} {
@@ -215,7 +216,7 @@ $`).FindStringSubmatch(text)
 	if got := sh.run("release", "t t", "--token", token).ok(t); got != "\"t t\" was free already\n" {
 		t.Errorf("release again printed %q", got)
 	}
-	if got := sh.run("list", "t").ok(t); got != "NAME  OWNER  TOKEN  TIMEOUT  EXPIRES\n" {
+	if got := sh.run("list", "t").ok(t); got != "NAME  OWNER  TOKEN  TIMEOUT  EXPIRES  WAITING\n" {
 		t.Errorf("list of nothing printed %q", got)
 	}
 	contains(t, sh.run("release", "nothing", "--force").fault(t, exitOtherwise), `nobody holds "nothing"`)
@@ -260,6 +261,54 @@ func testList(t *testing.T, sh shell) {
 		_, answer := sh.json("list", "page/1099", "--stale")
 		return len(answer["semaphores"].([]any)) == 1
 	})
+}
+
+// Acquire waits if it is told to, and the others show who waits.
+func testInLine(t *testing.T, sh shell) {
+	_, first := sh.json("acquire", "line/q", "--owner", "alice")
+	began := time.Now()
+	sh.want(exitOtherwise, heldWaiting(first, 0), "acquire", "line/q", "--owner", "bob", "--wait", "300ms")
+	if took := time.Since(began); took < 300*time.Millisecond || took > 5*time.Second {
+		t.Errorf("waited for %v", took)
+	}
+	p := start(t, "acquire", "line/q", "--owner", "carol", "--wait", "1m", "--endpoints", sh.endpoints, "-o", "json")
+	p.complains(`"line/q" is held by alice since 20`)
+	p.complains("; waiting in line, number 1")
+	for _, command := range []string{"get", "list"} {
+		contains(t, sh.run(command, "line/q").ok(t), "alice", "\n  1.  ", "carol", "since 20")
+		if text := sh.run(command, "line/q", "--line", "0").ok(t); strings.Contains(text, "carol") {
+			t.Errorf("%s --line 0 shows the line:\n%s", command, text)
+		}
+	}
+	_, shown := sh.json("get", "line/q")
+	line, _ := shown["line"].([]any)
+	if len(line) != 1 || shown["waiting"] != 1.0 || line[0].(map[string]any)["owner"] != "carol" || line[0].(map[string]any)["position"] != 1.0 {
+		t.Errorf("get shows %v", shown)
+	}
+	sh.run("release", "line/q", "--token", first["token"].(string)).ok(t)
+	granted := p.result()
+	if contains(t, granted.stdout, `"status":"ACQUIRED"`, `"owner":"carol"`); granted.code != exitDone {
+		t.Errorf("in its turn: %+v", granted)
+	}
+
+	ctrlC := start(t, "acquire", "line/q", "--owner", "dave", "--wait", "1m", "--endpoints", sh.endpoints)
+	ctrlC.complains("waiting in line")
+	ctrlC.signal(syscall.SIGINT)
+	if got := ctrlC.result(); got.code != exitFailed {
+		t.Errorf("interrupted in line: %+v", got)
+	}
+	if _, shown := sh.json("get", "line/q"); shown["waiting"] != 0.0 {
+		t.Errorf("after Ctrl-C get shows %v", shown)
+	}
+	contains(t, sh.run("acquire", "line/q", "--wait", "-1s").fault(t, exitUsage), "invalid wait")
+	contains(t, sh.run("get", "line/q", "--line", "1001").fault(t, exitUsage), "line", "1001")
+}
+
+// heldWaiting is the answer of a wait in vain for a hold that another answer tells of.
+func heldWaiting(held map[string]any, waiting float64) map[string]any {
+	answer := hold(sema.OwnedBySomeoneElse, held["name"].(string), held["owner"].(string), held["timeout"].(string), held["token"])
+	answer["waiting"] = waiting
+	return answer
 }
 
 func testStatus(t *testing.T, sh shell) {

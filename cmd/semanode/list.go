@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ func newListCmd(env func(string) string) *cobra.Command {
 		Use:   "list [PREFIX]",
 		Short: "Tell who holds what",
 		Long: `List prints all semaphores that are held, or those whose names start with
-PREFIX, in ascending order of name.
+PREFIX, in ascending order of name, each with those who wait in line for it.
 
 It walks through pages: a hold that comes or goes meanwhile may be missed. The
 --rpc-timeout is for each page.`,
@@ -25,25 +26,28 @@ It walks through pages: a hold that comes or goes meanwhile may be missed. The
 	}
 	var req transport.ListRequest
 	cmd.Flags().BoolVar(&req.Stale, "stale", false, "read one node's own state, which may be behind")
+	line := addLine(cmd)
 	r := addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			req.Prefix = args[0]
 		}
-		holds, err := r.list(cmd, req)
+		req.Line = *line
+		all, err := r.list(cmd, req)
 		if err != nil {
 			return err
 		}
-		return r.printer(cmd).list(holds)
+		return r.printer(cmd).list(all.Infos, all.Lines)
 	}
 	return cmd
 }
 
 // list walks all pages.
-func (r *request) list(cmd *cobra.Command, req transport.ListRequest) ([]sema.Info, error) {
+func (r *request) list(cmd *cobra.Command, req transport.ListRequest) (transport.ListResult, error) {
+	all := transport.ListResult{Lines: map[string][]sema.Ticket{}}
 	c, err := r.connect()
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	defer c.Close()
 	page := func() (transport.ListResult, error) {
@@ -52,15 +56,15 @@ func (r *request) list(cmd *cobra.Command, req transport.ListRequest) ([]sema.In
 		return c.List(ctx, req)
 	}
 	req.Limit = transport.MaxPageSize
-	var holds []sema.Info
 	for {
 		next, err := page()
 		if err != nil {
-			return nil, err
+			return all, err
 		}
-		holds = append(holds, next.Infos...)
+		all.Infos = append(all.Infos, next.Infos...)
+		maps.Copy(all.Lines, next.Lines)
 		if next.Next == "" {
-			return holds, nil
+			return all, nil
 		}
 		req.After = next.Next
 	}

@@ -31,10 +31,19 @@ type infoJSON struct {
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 	UpdatedAt time.Time `json:"updatedAt,omitzero"`
+	Waiting   int       `json:"waiting"`
+	Line      []waiter  `json:"line,omitempty"` // the first of them
 }
 
-func toJSON(info sema.Info) infoJSON {
-	return infoJSON{
+// waiter is a place in line as JSON.
+type waiter struct {
+	Position int       `json:"position"`
+	Owner    string    `json:"owner"`
+	Since    time.Time `json:"since"`
+}
+
+func toJSON(info sema.Info, line []sema.Ticket) infoJSON {
+	out := infoJSON{
 		Status:    info.Status.String(),
 		Name:      info.Name,
 		Owner:     info.Owner,
@@ -43,13 +52,18 @@ func toJSON(info sema.Info) infoJSON {
 		ExpiresAt: info.ExpiresAt.UTC(),
 		CreatedAt: info.CreatedAt.UTC(),
 		UpdatedAt: info.UpdatedAt.UTC(),
+		Waiting:   info.Waiting,
 	}
+	for _, t := range line {
+		out.Line = append(out.Line, waiter{t.Position, t.Owner, t.Since.UTC()})
+	}
+	return out
 }
 
-// info prints one hold, or that there is none.
-func (p printer) info(info sema.Info) error {
+// info prints one hold, or that there is none, and who waits for it.
+func (p printer) info(info sema.Info, line ...sema.Ticket) error {
 	if p.json {
-		return p.encode(toJSON(info))
+		return p.encode(toJSON(info, line))
 	}
 	t := p.table()
 	t.row("status:", info.Status.String())
@@ -66,6 +80,12 @@ func (p printer) info(info sema.Info) error {
 		if !at.time.IsZero() {
 			t.row(at.label, stamp(at.time))
 		}
+	}
+	if info.Waiting > 0 {
+		t.row("waiting:", strconv.Itoa(info.Waiting))
+	}
+	for _, ticket := range line {
+		t.row(fmt.Sprintf("  %d.", ticket.Position), ticket.Owner+", since "+stamp(ticket.Since))
 	}
 	return t.Flush()
 }
@@ -98,21 +118,24 @@ func (p printer) refusal(name, text string) error {
 	}{name, text})
 }
 
-// list prints holds, one a line.
-func (p printer) list(holds []sema.Info) error {
+// list prints holds, one a line, each with those who wait for it below.
+func (p printer) list(holds []sema.Info, lines map[string][]sema.Ticket) error {
 	if p.json {
 		all := make([]infoJSON, len(holds)) // [] if there are none, not null
 		for i, info := range holds {
-			all[i] = toJSON(info)
+			all[i] = toJSON(info, lines[info.Name])
 		}
 		return p.encode(struct {
 			Semaphores []infoJSON `json:"semaphores"`
 		}{all})
 	}
 	t := p.table()
-	t.row("NAME", "OWNER", "TOKEN", "TIMEOUT", "EXPIRES")
+	t.row("NAME", "OWNER", "TOKEN", "TIMEOUT", "EXPIRES", "WAITING")
 	for _, info := range holds {
-		t.row(info.Name, info.Owner, strconv.FormatUint(info.Token, 10), info.Timeout.String(), stamp(info.ExpiresAt))
+		t.row(info.Name, info.Owner, strconv.FormatUint(info.Token, 10), info.Timeout.String(), stamp(info.ExpiresAt), strconv.Itoa(info.Waiting))
+		for _, ticket := range lines[info.Name] {
+			t.row(fmt.Sprintf("  %d.", ticket.Position), ticket.Owner, "", "", "", "since "+stamp(ticket.Since))
+		}
 	}
 	return t.Flush()
 }

@@ -32,7 +32,7 @@ func TestOutput(t *testing.T) {
 				return p.info(sema.Info{Status: sema.ReleasedInTheMeanTime, Name: "a"})
 			},
 			"status:  RELEASED_IN_THE_MEAN_TIME\nname:    a\n",
-			`{"status":"RELEASED_IN_THE_MEAN_TIME","name":"a","owner":"","timeout":"0s","token":"0"}` + "\n",
+			`{"status":"RELEASED_IN_THE_MEAN_TIME","name":"a","owner":"","timeout":"0s","token":"0","waiting":0}` + "\n",
 		},
 		{
 			"another time zone, and a name that HTML would not like",
@@ -40,7 +40,30 @@ func TestOutput(t *testing.T) {
 				return p.info(sema.Info{Status: sema.Acquired, Name: "<a&b>", Owner: "ö", Timeout: 90 * time.Second, Token: 1<<63 + 1, CreatedAt: at})
 			},
 			"status:   ACQUIRED\nname:     <a&b>\nowner:    ö\ntimeout:  1m30s\ntoken:    9223372036854775809\ncreated:  2026-01-02T03:04:05Z\n",
-			`{"status":"ACQUIRED","name":"<a&b>","owner":"ö","timeout":"1m30s","token":"9223372036854775809","createdAt":"2026-01-02T03:04:05.000006Z"}` + "\n",
+			`{"status":"ACQUIRED","name":"<a&b>","owner":"ö","timeout":"1m30s","token":"9223372036854775809","createdAt":"2026-01-02T03:04:05.000006Z","waiting":0}` + "\n",
+		},
+		{
+			"a hold with a line",
+			func(p printer) error {
+				return p.info(sema.Info{Status: sema.OwnedBySomeoneElse, Name: "a", Owner: "x", Timeout: time.Second, Token: 7, Waiting: 12},
+					sema.Ticket{Position: 1, Owner: "bob", Since: at}, sema.Ticket{Position: 2, Owner: "carol", Since: at})
+			},
+			"status:   OWNED_BY_SOMEONE_ELSE\nname:     a\nowner:    x\ntimeout:  1s\ntoken:    7\nwaiting:  12\n" +
+				"  1.      bob, since 2026-01-02T03:04:05Z\n  2.      carol, since 2026-01-02T03:04:05Z\n",
+			`{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","token":"7","waiting":12,"line":[` +
+				`{"position":1,"owner":"bob","since":"2026-01-02T03:04:05.000006Z"},{"position":2,"owner":"carol","since":"2026-01-02T03:04:05.000006Z"}]}` + "\n",
+		},
+		{
+			"a list with a line",
+			func(p printer) error {
+				return p.list([]sema.Info{{Status: sema.OwnedBySomeoneElse, Name: "a", Owner: "x", Timeout: time.Second, Token: 7, Waiting: 1, ExpiresAt: at}},
+					map[string][]sema.Ticket{"a": {{Position: 1, Owner: "bob", Since: at}}})
+			},
+			"NAME  OWNER  TOKEN  TIMEOUT  EXPIRES               WAITING\n" +
+				"a     x      7      1s       2026-01-02T03:04:05Z  1\n" +
+				"  1.  bob    -      -        -                     since 2026-01-02T03:04:05Z\n",
+			`{"semaphores":[{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","token":"7","expiresAt":"2026-01-02T03:04:05.000006Z","waiting":1,"line":[` +
+				`{"position":1,"owner":"bob","since":"2026-01-02T03:04:05.000006Z"}]}]}` + "\n",
 		},
 		{
 			"no leader",
@@ -88,7 +111,7 @@ func TestOutputThatFails(t *testing.T) {
 		p := printer{broken{}, json}
 		for name, print := range map[string]func() error{
 			"info":     func() error { return p.info(info) },
-			"list":     func() error { return p.list([]sema.Info{info}) },
+			"list":     func() error { return p.list([]sema.Info{info}, nil) },
 			"released": func() error { return p.released("a", 1, true) },
 			"status":   func() error { return p.status(transport.ClusterStatus{}) },
 		} {

@@ -108,15 +108,26 @@ func (p *process) kill() {
 // says waits until the process has written text to stdout.
 func (p *process) says(text string) {
 	p.t.Helper()
+	p.writes(&p.stdout, text)
+}
+
+// complains waits until the process has written text to stderr.
+func (p *process) complains(text string) {
+	p.t.Helper()
+	p.writes(&p.stderr, text)
+}
+
+func (p *process) writes(to *output, text string) {
+	p.t.Helper()
 	eventually(p.t, "semanode "+p.args+" says "+text, func() bool {
 		select {
 		case <-p.done:
-			if !strings.Contains(p.stdout.String(), text) {
+			if !strings.Contains(to.String(), text) {
 				p.t.Fatalf("semanode %s ended and did not say %q", p.args, text)
 			}
 		default:
 		}
-		return strings.Contains(p.stdout.String(), text)
+		return strings.Contains(to.String(), text)
 	})
 }
 
