@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	endpoint, stop := cluster() // "n1:7400" or whichever node lives
+	endpoint, stop := someCluster() // "n1:7400" or whichever node lives
 	defer stop()
 
 	c, err := client.New(client.Config{Endpoints: []string{endpoint}})
@@ -38,11 +38,48 @@ func Example() {
 	// Output: ACQUIRED under token 1
 }
 
-// cluster stands for a cluster.
-func cluster() (endpoint string, stop func()) {
+// someCluster stands for a cluster.
+func someCluster() (endpoint string, stop func()) {
 	endpoint, stop, err := start("127.0.0.1:0", transport.ServerConfig{NodeID: "n1", Backend: new(fakenode.Node)})
 	if err != nil {
 		log.Fatal(err)
 	}
 	return endpoint, stop
+}
+
+// A lock is kept alive until it is unlocked. What runs under it uses its context,
+// and shows its token to whatever it writes to.
+func ExampleClient_Lock() {
+	endpoint, stop := someCluster()
+	defer stop()
+	c, err := client.New(client.Config{Endpoints: []string{endpoint}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	ctx := context.Background()
+	lock, err := c.Lock(ctx, "reports/daily", client.LockOptions{
+		Owner:   "host-3",
+		Timeout: 30 * time.Second,
+		Wait:    time.Minute, // in line, behind those who came before
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := report(lock.Context(), lock.Token()); err != nil {
+		log.Print(err)
+	}
+	if err := lock.Unlock(ctx); err != nil {
+		log.Print(err) // it was lost before, or stands until its timeout
+	}
+	// Output: written under token 1
+}
+
+func report(ctx context.Context, token uint64) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	fmt.Println("written under token", token)
+	return nil
 }
