@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,40 @@ func TestFullLine(t *testing.T) {
 	if err := fsm.CheckSnapshot(bytes.NewReader(snapshotFile(t, overfull))); !errors.Is(err, fsm.ErrMalformed) || !strings.Contains(err.Error(), "full line") {
 		t.Errorf("more than full: %v", err)
 	}
+}
+
+// TestLeavingInEveryOrder: whoever leaves, the others keep their order, and the last
+// one to leave leaves no line.
+func TestLeavingInEveryOrder(t *testing.T) {
+	clients := []byte{11, 12, 13, 14}
+	var leave func(gone []byte)
+	leave = func(gone []byte) {
+		m := linedUp(t)
+		want := slices.Clone(clients)
+		for _, client := range gone {
+			apply(t, m, entryOf(t, at(0), cancel("a", client, 1)))
+			want = slices.DeleteFunc(want, func(c byte) bool { return c == client })
+			var got []byte
+			m.Line("a", fsm.Place{}, 9, func(p fsm.Place) { got = append(got, p.Attempt.Client[0]) })
+			if !slices.Equal(got, want) {
+				t.Fatalf("%v left, and %v wait, want %v", gone, got, want)
+			}
+		}
+		var served []byte
+		for m.Look("a").Held {
+			r := apply(t, m, entryOf(t, at(0), fsm.Command{Kind: fsm.Release, Name: "a", Token: m.Look("a").Token}))[0]
+			if r.Granted != nil {
+				served = append(served, r.Granted.Attempt.Client[0])
+			}
+		}
+		if !slices.Equal(served, want) {
+			t.Fatalf("%v left, and %v were served, want %v", gone, served, want)
+		}
+		for _, client := range want {
+			leave(append(slices.Clone(gone), client))
+		}
+	}
+	leave(nil)
 }
 
 // TestLinesThatNoMachineWrites: the checksum is right and the tickets are not.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func unappliable(t testing.TB) map[string][]byte {
 	}
 	with := func(fields ...byte) []byte { return sealed(append(body(func(*logv1.Batch) {}), fields...)) }
 	first := body(func(b *logv1.Batch) { b.Commands = b.Commands[:1] })
-	return map[string][]byte{
+	faults := map[string][]byte{
 		"nothing at all":              {},
 		"half a header":               entry[:4],
 		"version 0":                   changed(0, 0),
@@ -51,12 +52,6 @@ func unappliable(t testing.TB) map[string][]byte {
 		"a field far in the future":   with(0x80, 0x01, 1),
 		"field 0":                     with(0, 1),
 		"a command with a new field":  with(0x22, 4, 0x08, 1, 11<<3, 1),
-		"a wait that is 2":            with(0x22, 4, 0x08, 1, 10<<3, 2),
-		"a wait that is false":        with(0x22, 4, 0x08, 1, 10<<3, 0),
-		"a wait that is padded":       with(0x22, 5, 0x08, 1, 10<<3, 0x81, 0),
-		"a wait twice":                with(0x22, 6, 0x08, 1, 10<<3, 1, 10<<3, 1),
-		"a wait before the name":      with(0x22, 7, 0x08, 1, 10<<3, 1, 0x12, 1, 'a'),
-		"a wait of bytes":             with(0x22, 5, 0x08, 1, 10<<3|2, 1, 1),
 		"a command in a field 4 int":  with(4<<3, 1),
 		"a clock before 0":            sealed(body(func(b *logv1.Batch) { b.Clock = -1 })),
 		"a deadline before 0":         sealed(body(func(b *logv1.Batch) { b.Commands[1].Deadline = -1 })),
@@ -82,6 +77,20 @@ func unappliable(t testing.TB) map[string][]byte {
 		"more than MaxBatchBytes":     sealed(bytes.Repeat([]byte{0x22, 2, 0x08, 6}, fsm.MaxBatchBytes/4)),
 		"another message altogether":  snapshotOf(t, everything(t)),
 		"the generated empty command": sealed(body(func(b *logv1.Batch) { b.Commands = append(b.Commands, &logv1.Command{}) })),
+	}
+	maps.Copy(faults, unappliableWaits(with))
+	return faults
+}
+
+// unappliableWaits are those that have to do with waiting in line.
+func unappliableWaits(with func(fields ...byte) []byte) map[string][]byte {
+	return map[string][]byte{
+		"a wait that is 2":       with(0x22, 4, 0x08, 1, 10<<3, 2),
+		"a wait that is false":   with(0x22, 4, 0x08, 1, 10<<3, 0),
+		"a wait that is padded":  with(0x22, 5, 0x08, 1, 10<<3, 0x81, 0),
+		"a wait twice":           with(0x22, 6, 0x08, 1, 10<<3, 1, 10<<3, 1),
+		"a wait before the name": with(0x22, 7, 0x08, 1, 10<<3, 1, 0x12, 1, 'a'),
+		"a wait of bytes":        with(0x22, 5, 0x08, 1, 10<<3|2, 1, 1),
 	}
 }
 

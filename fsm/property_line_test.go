@@ -4,12 +4,50 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 )
+
+// rush makes a line grow: many come for one name at once.
+func (r *replicas) rush(t *rapid.T) {
+	batch := fsm.Batch{Stamp: r.stamp(t)}
+	name := r.name(t)
+	above := rapid.OneOf(rapid.Uint64Range(1, 100), rapid.Uint64Range(sema.MaxOpenAttempts-5, sema.MaxOpenAttempts-1))
+	for range rapid.IntRange(2, 6).Draw(t, "come") {
+		a := sema.Attempt{Client: clientID(rapid.SampledFrom([]byte{1, 2, 3}).Draw(t, "client"))}
+		if c := r.model.clients[a.Client]; c != nil {
+			a.LowestOpen = c.lowest
+		}
+		a.Seq = a.LowestOpen + above.Draw(t, "above lowest")
+		batch.Commands = append(batch.Commands, fsm.Command{Kind: fsm.Acquire, Name: name, Owner: "x", Timeout: 10 * time.Second, Attempt: a, Wait: true})
+	}
+	r.apply(t, batch)
+}
+
+// serve makes a line shrink: hold after hold of one name ends, in one way or
+// another.
+func (r *replicas) serve(t *rapid.T) {
+	batch := fsm.Batch{Stamp: r.stamp(t)}
+	name := r.name(t)
+	h := r.model.holds[name]
+	if h == nil {
+		return
+	}
+	kinds := rapid.SampledFrom([]fsm.Kind{fsm.Release, fsm.ForceRelease, fsm.Expire, fsm.Acquire})
+	for i := range rapid.Uint64Range(1, 3).Draw(t, "end") {
+		c := fsm.Command{Kind: kinds.Draw(t, "kind"), Name: name, Token: h.token, Deadline: fsm.Time(h.deadline), Owner: "y", Timeout: time.Minute}
+		if i > 0 {
+			c.Token = r.model.token + i // if those before did end one each
+			c.Deadline = batch.Clock.Add(10 * time.Second)
+		}
+		batch.Commands = append(batch.Commands, c)
+	}
+	r.apply(t, batch)
+}
 
 // queued makes a command, now and then, one about a ticket that stands: a retry
 // or a cancellation, by its client or by a leader that knows the attempt only.

@@ -27,6 +27,8 @@ func TestReplicas(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"entry":   r.entry,
+			"rush":    r.rush,
+			"serve":   r.serve,
 			"capture": r.capture,
 			"restore": r.restore,
 			"damage":  r.damage,
@@ -54,6 +56,11 @@ func (r *replicas) entry(t *rapid.T) {
 	for range rapid.IntRange(0, 5).Draw(t, "commands") {
 		batch.Commands = append(batch.Commands, r.command(t))
 	}
+	r.apply(t, batch)
+}
+
+// apply gives an entry to all, and compares what they answer.
+func (r *replicas) apply(t *rapid.T, batch fsm.Batch) {
 	entryTerm := batch.Term
 	if rapid.IntRange(0, 9).Draw(t, "deposed") == 0 {
 		r.term++
