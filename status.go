@@ -14,8 +14,9 @@ const (
 	// OwnedBySomeoneElse: Info tells who, since when and until when.
 	OwnedBySomeoneElse Status = 3
 	// ForcedReleased: the hold was overdue and this call ended it. The
-	// semaphore is free, not yours; Info describes the hold that was ended:
-	// its owner most likely died at work. Try again at once.
+	// semaphore is free, not yours, or went to the head of its line; Info
+	// describes the hold that was ended: its owner most likely died at work.
+	// Try again at once.
 	ForcedReleased Status = 4
 )
 

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,123 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/internal/turns"
 	"github.com/semanode/sema/transport"
 )
-
-// turn is one turn of a waiter: the token that it was granted, and the place that
-// it was told when it took its ticket, if it was.
-type turn struct {
-	waiter int
-	token  uint64
-	place  sema.Place
-}
-
-// takeTurns lets waiters lock and unlock, again and again, until there were so
-// many turns in all, and returns them in the order of their tokens. during, if not
-// nil, is told how many there were, by whoever took the last.
-func takeTurns(t *testing.T, c *client.Client, name string, waiters, turns int, during func(taken int)) []turn {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	first, err := c.Lock(ctx, name, client.LockOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	taken := []turn{{waiter: -1, token: first.Token()}}
-	var wg sync.WaitGroup
-	for w := range waiters {
-		wg.Go(func() {
-			for {
-				var place sema.Place
-				lock, err := c.Lock(ctx, name, client.LockOptions{Notify: func(p sema.Place) {
-					if place.Position == 0 {
-						place = p
-					}
-				}})
-				if err != nil {
-					t.Errorf("waiter %d: %v", w, err)
-					return
-				}
-				mu.Lock()
-				done := len(taken) > turns
-				if !done {
-					taken = append(taken, turn{w, lock.Token(), place})
-				}
-				n := len(taken)
-				mu.Unlock()
-				if during != nil && !done {
-					during(n)
-				}
-				if err := lock.Unlock(ctx); err != nil {
-					t.Errorf("waiter %d unlocks: %v", w, err)
-				}
-				if done {
-					return
-				}
-			}
-		})
-	}
-	eventually(t, "all are in line", func() error {
-		info, err := c.Get(ctx, name)
-		if err == nil && info.Waiting != waiters {
-			err = fmt.Errorf("%d of %d", info.Waiting, waiters)
-		}
-		return err
-	})
-	if err := first.Unlock(ctx); err != nil {
-		t.Fatal(err)
-	}
-	wg.Wait()
-	slices.SortFunc(taken, func(a, b turn) int { return cmp.Compare(a.token, b.token) })
-	return taken
-}
-
-// wantFIFO: who took its ticket behind so many others, while a hold stood, came so
-// many grants after it.
-func wantFIFO(t *testing.T, turns []turn) {
-	t.Helper()
-	rank := map[uint64]int{}
-	for i, turn := range turns {
-		rank[turn.token] = i
-	}
-	checked := 0
-	for i, turn := range turns {
-		before, known := rank[turn.place.Holder.Token]
-		if turn.place.Position == 0 || !known {
-			continue
-		}
-		checked++
-		if want := before + turn.place.Position; i != want {
-			t.Errorf("waiter %d, number %d behind token %d, was granted token %d: grant %d, want %d",
-				turn.waiter, turn.place.Position, turn.place.Holder.Token, turn.token, i, want)
-		}
-	}
-	if checked < len(turns)*9/10 {
-		t.Errorf("only %d of %d turns say anything about order", checked, len(turns))
-	}
-	counts := map[int]int{}
-	for _, turn := range turns[1:] {
-		counts[turn.waiter]++
-	}
-	least, most := len(turns), 0
-	for _, n := range counts {
-		least, most = min(least, n), max(most, n)
-	}
-	if most-least > 1 {
-		t.Errorf("turns per waiter from %d to %d", least, most)
-	}
-}
 
 func TestLineIsFirstComeFirstServed(t *testing.T) {
 	h := startHarness(t, 3, nil)
 	for _, from := range []*cluster.Node{h.leader(), h.follower()} {
 		c := from.Client()
-		turns := takeTurns(t, c, "fifo-"+from.ID(), 64, 64*20, nil)
-		wantFIFO(t, turns)
+		turns.CheckOrder(t, turns.Take(t, c, "fifo-"+from.ID(), 64, 64*20, nil))
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
@@ -150,10 +46,10 @@ func TestLineOutlivesTwoLeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	const waiters, turns = 64, 64 * 20
+	const waiters, all = 64, 64 * 20
 	killed := 0
-	taken := takeTurns(t, c, "a", waiters, turns, func(n int) { // one at a time: it holds the lock
-		if n == turns/3 || n == turns*2/3 {
+	taken := turns.Take(t, c, "a", waiters, all, func(n int) { // one at a time: it holds the lock
+		if n == all/3 || n == all*2/3 {
 			id := h.leader().ID()
 			h.kill(id)
 			h.leader()
@@ -164,7 +60,7 @@ func TestLineOutlivesTwoLeaders(t *testing.T) {
 	if killed != 2 {
 		t.Errorf("%d leaders were killed", killed)
 	}
-	wantFIFO(t, taken)
+	turns.CheckOrder(t, taken)
 }
 
 // TestHandOverIsOneEntry counts the entries of the log.
@@ -254,8 +150,8 @@ func TestOverdueHoldInTheWayEndsAtItsDeadline(t *testing.T) {
 	}
 }
 
-// TestThousandCancelledWaitsLeaveNothing: no ticket, no hold, nothing in the
-// leader's memory; goroutines are counted when the package's tests end.
+// TestThousandCancelledWaitsLeaveNothing: no ticket, no hold, no goroutine, nothing
+// in the leader's memory.
 func TestThousandCancelledWaitsLeaveNothing(t *testing.T) {
 	h := startHarness(t, 3, nil)
 	c := h.follower().Client()
@@ -264,6 +160,7 @@ func TestThousandCancelledWaitsLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := goleak.IgnoreCurrent()
 	var wg sync.WaitGroup
 	for i := range 1000 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -283,6 +180,7 @@ func TestThousandCancelledWaitsLeaveNothing(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*NetworkTransport).handleConn"))
 	info, err := c.Get(t.Context(), "a")
 	if err != nil || info.Waiting != 0 || info.Token != lock.Token() {
 		t.Errorf("in the end: %+v, %v", info, err)
@@ -493,5 +391,38 @@ func TestNewLeaderCancelsWhoDoesNotComeBack(t *testing.T) {
 	}
 	if err := <-alive; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWaitersAreToldWhereTheyStand, as it changes: those who asked.
+func TestWaitersAreToldWhereTheyStand(t *testing.T) {
+	h := startHarness(t, 3, nil)
+	c := h.follower().Client()
+	defer c.Close()
+	acquire(t, c, "a", "holder", time.Minute)
+	var leave []context.CancelFunc
+	places := make([]chan sema.Place, 5)
+	for i := range places {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		leave = append(leave, cancel)
+		places[i] = make(chan sema.Place, 100)
+		go func() { _, _ = c.Lock(ctx, "a", client.LockOptions{Notify: func(p sema.Place) { places[i] <- p }}) }()
+		if p := <-places[i]; p.Position != i+1 || p.Holder.Owner != "holder" {
+			t.Fatalf("number %d is told %+v", i+1, p)
+		}
+	}
+	for _, gone := range []int{1, 0} { // from the middle and from the head
+		leave[gone]()
+	}
+	for i, want := range map[int]int{2: 1, 3: 2, 4: 3} {
+		for p := range places[i] {
+			if p.Position == want {
+				break
+			}
+			if p.Position < want || p.Position > i+1 {
+				t.Fatalf("number %d is told %+v", i+1, p)
+			}
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fence"
+	"github.com/semanode/sema/internal/turns"
 )
 
 // The variables that make the test binary a holder: how it works, and what it
@@ -212,4 +213,26 @@ func TestWaitersOutliveAStoppedLeader(t *testing.T) {
 		t.Error(err)
 	}
 	nodes.processes[leader].signal(syscall.SIGCONT)
+}
+
+// First come, first served, while two leaders are killed in the middle of it.
+func TestLineOutlivesTwoKilledLeaders(t *testing.T) {
+	t.Parallel()
+	nodes := startNodes(t, 3)
+	admin := nodes.client()
+	const waiters, all = 64, 64 * 20
+	killed := 0
+	taken := turns.Take(t, nodes.client(), "a", waiters, all, func(n int) { // one at a time: it holds the lock
+		if n == all/3 || n == all*2/3 {
+			leader := nodes.leader(admin)
+			nodes.processes[leader].kill()
+			nodes.leader(admin)
+			nodes.start(leader)
+			killed++
+		}
+	})
+	if killed != 2 {
+		t.Errorf("%d leaders were killed", killed)
+	}
+	turns.CheckOrder(t, taken)
 }
