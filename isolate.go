@@ -117,7 +117,7 @@ func waitForWork(ctx context.Context, svc Service, name, owner string, opts Isol
 		}
 		sent, err = refresh(ctx, svc, info, sent)
 		if !errors.Is(err, ErrNotHeld) {
-			return info, sent, nil
+			return info, sent, err
 		}
 		opts.Notify(fmt.Sprintf("%q was acquired and lost before the answer came; waiting again", name))
 	}
@@ -130,6 +130,17 @@ func waitInLine(ctx context.Context, w Waiter, name, owner string, opts IsolateO
 		err  error
 	}
 	answers, places := make(chan answer, 1), make(chan Place, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	answered := false
+	defer func() {
+		cancel()
+		if answered {
+			return
+		}
+		if a := <-answers; a.err == nil { // Notify panicked, and there will be no work
+			_ = release(ctx, w, name, opts.Timeout)
+		}
+	}()
 	go func() { // ends with the wait, and the wait with ctx
 		info, err := w.AcquireWait(ctx, name, owner, opts.Timeout, func(p Place) {
 			select {
@@ -146,6 +157,7 @@ func waitInLine(ctx context.Context, w Waiter, name, owner string, opts IsolateO
 	for {
 		select {
 		case a := <-answers:
+			answered = true
 			return a.info, a.err
 		case p := <-places:
 			first := last.Position == 0
@@ -181,8 +193,8 @@ func acquireForWork(ctx context.Context, svc Service, name, owner string, opts I
 		switch info.Status {
 		case Acquired:
 			sent, err = refresh(ctx, svc, info, sent)
-			if !errors.Is(err, ErrNotHeld) { // any other error leaves the hold as good as it was
-				return info, sent, nil
+			if !errors.Is(err, ErrNotHeld) {
+				return info, sent, err
 			}
 			opts.Notify(fmt.Sprintf("%q was acquired and lost before the answer came; trying again at once", name))
 		case ForcedReleased:
@@ -207,16 +219,26 @@ func acquireForWork(ctx context.Context, svc Service, name, owner string, opts I
 
 // refresh touches a hold whose acquire took long, such as one that had to wait for
 // a leader, or in line: it may have been granted at any time since it was sent,
-// and work should start with most of its timeout ahead.
+// and work should start with most of its timeout ahead. A hold that cannot be touched
+// is as good as it was, and if no time is left of that, it is released.
 func refresh(ctx context.Context, svc Service, hold Info, sent moment.Moment) (moment.Moment, error) {
 	if sent.Elapsed() < hold.Timeout/3 {
 		return sent, nil
 	}
 	again := moment.Now()
-	if err := touch(ctx, svc, hold, hold.Timeout); err != nil {
+	err := touch(ctx, svc, hold, hold.Timeout)
+	switch {
+	case err == nil:
+		return again, nil
+	case errors.Is(err, ErrNotHeld):
 		return sent, err
+	case sent.Until(hold.Timeout-DriftMargin(hold.Timeout)) > 0:
+		return sent, nil
 	}
-	return again, nil
+	if undo := release(ctx, svc, hold.Name, hold.Timeout); undo != nil && !errors.Is(undo, ErrNotHeld) {
+		err = fmt.Errorf("%w (and releasing it again: %w)", err, undo)
+	}
+	return sent, fmt.Errorf("%q was acquired, nobody knows when, and could not be touched: %w", hold.Name, err)
 }
 
 // release frees the semaphore even if ctx has ended, within the hold's timeout:

@@ -32,7 +32,7 @@ type caller struct {
 	backoffBase time.Duration
 	backoffMax  time.Duration
 	log         hclog.Logger
-	closed      chan struct{} // closed by Client.Close
+	life        context.Context // ends with Client.Close
 }
 
 // remote is a method of the generated client, such as semav1.SemaClient.Acquire.
@@ -92,16 +92,15 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 
 // try asks one node, once.
 func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req, Resp], kind kind, m *Req) (*Resp, bool, error) {
-	var done func()
-	if kind == waits {
-		ctx, done = n.watch(ctx, c.tryTimeout)
-	} else {
-		ctx, done = context.WithTimeout(ctx, c.timeLimit(ctx))
-	}
+	ctx, done := c.limit(ctx, n, kind)
 	defer done()
 	ctx, sent := transport.WatchSent(ctx)
 	var header metadata.MD
-	resp, err := rpc(n.client, ctx, m, grpc.Header(&header))
+	var opts []grpc.CallOption
+	if kind != waits { // whose stream may still write it when the answer was read
+		opts = append(opts, grpc.Header(&header))
+	}
+	resp, err := rpc(n.client, ctx, m, opts...)
 	if err != nil {
 		return nil, sent.Maybe() || n.conn == nil, transport.ErrorFromStatus(err)
 	}
@@ -111,6 +110,25 @@ func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req,
 	}
 	c.nodes.answered(n, leader)
 	return resp, true, nil
+}
+
+// limit bounds a try: in time, by the life of the node if it may last, and by that
+// of the client if there is no connection that would break.
+func (c *caller) limit(ctx context.Context, n *node, kind kind) (_ context.Context, done func()) {
+	if n.conn != nil && kind == waits {
+		return n.watch(ctx, c.tryTimeout)
+	}
+	var cancel context.CancelFunc
+	if kind == waits {
+		ctx, cancel = context.WithCancel(ctx)
+	} else {
+		ctx, cancel = context.WithTimeout(ctx, c.timeLimit(ctx))
+	}
+	if n.conn != nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(c.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // timeLimit is what one try may take of the time that ctx leaves.
@@ -176,7 +194,7 @@ func (t *tries) pause(ctx context.Context) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-t.closed:
+	case <-t.life.Done():
 	}
 	t.hops = 0
 	t.backoff = min(2*t.backoff, t.backoffMax)

@@ -39,20 +39,19 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &caller{nodes: nodes, tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax,
-		log: cfg.Logger, closed: make(chan struct{})}
-	return newClient(c), nil
+	return newClient(cfg, nodes), nil
 }
 
 // NewLocal returns a Client of the node that runs in this process and serves svc:
 // what [transport.NewLocal] returns. It needs no connection to it.
 func NewLocal(svc semav1.SemaClient, logger hclog.Logger) *Client {
 	cfg := Config{Logger: logger}.withDefaults()
-	return newClient(&caller{nodes: localNodes(svc), tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax,
-		log: cfg.Logger, closed: make(chan struct{})})
+	return newClient(cfg, localNodes(svc))
 }
 
-func newClient(c *caller) *Client {
+func newClient(cfg Config, nodes *nodes) *Client {
+	life, end := context.WithCancel(context.Background())
+	c := &caller{nodes: nodes, tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax, log: cfg.Logger, life: life}
 	s := session.New(c, session.NewClientID())
 	keeper := newKeeper(s, c.TouchAll)
 	return &Client{
@@ -60,9 +59,10 @@ func newClient(c *caller) *Client {
 		session: s,
 		keeper:  keeper,
 		shut: sync.OnceValue(func() error {
-			close(c.closed)
+			err := c.nodes.close()
+			end()
 			keeper.close()
-			return c.nodes.close()
+			return err
 		}),
 	}
 }

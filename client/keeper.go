@@ -19,10 +19,11 @@ const (
 	touchBytes = transport.MaxMessageBytes * 3 / 4
 	// holdBytes is what a hold takes in a message besides its name, at most.
 	holdBytes = 24
-	// minBeat is the least time that one message is given to be answered.
+	// minBeat and maxBeat bound the time that one message is given to be answered.
 	minBeat = 250 * time.Millisecond
+	maxBeat = 10 * time.Second
 	// maxRest is how long the keeper sleeps at most: after a suspension of the
-	// machine it tells within that time who has lost their lock.
+	// machine it goes on within that time.
 	maxRest = time.Second
 )
 
@@ -39,9 +40,11 @@ type keeper struct {
 	mu       sync.Mutex
 	locks    map[*Lock]struct{}
 	shortest time.Duration // a third of the shortest timeout, or less; 0 without locks
+	next     time.Time     // the next beat
+	abort    func()        // ends the message under way; nil if there is none
 	running  chan struct{} // closed when the goroutine is gone; nil if there is none
 	stop     context.CancelFunc
-	changed  chan struct{} // holds one token: shortest fell, or the last lock went
+	changed  chan struct{} // holds one token: next has come closer, or the last lock went
 	closed   bool
 }
 
@@ -49,22 +52,31 @@ func newKeeper(s *session.Session, touch func(context.Context, transport.TouchAl
 	return &keeper{session: s, touch: touch, locks: map[*Lock]struct{}{}, changed: make(chan struct{}, 1)}
 }
 
-func (k *keeper) add(l *Lock) {
+// add is false if the keeper is closed.
+func (k *keeper) add(l *Lock) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return // its context ends when the hold may pass on
+		return false
 	}
 	k.locks[l] = struct{}{}
-	if third := l.info.Timeout / 3; k.shortest == 0 || third < k.shortest {
-		k.shortest = third
-		k.wake()
+	third := l.info.Timeout / 3
+	if k.shortest == 0 || third < k.shortest {
+		if k.shortest = third; k.abort != nil {
+			k.abort() // it was given more time than this lock has
+		}
 	}
+	first := time.Now().Add(max(0, jitter(third-l.touched.Elapsed())))
 	if k.running == nil {
+		k.next = first
 		ctx, stop := context.WithCancel(context.Background())
 		k.stop, k.running = stop, make(chan struct{})
 		go k.run(ctx, k.running)
+	} else if first.Before(k.next) {
+		k.next = first
+		k.wake()
 	}
+	return true
 }
 
 func (k *keeper) remove(l *Lock) {
@@ -102,9 +114,8 @@ func (k *keeper) close() {
 func (k *keeper) run(ctx context.Context, gone chan struct{}) {
 	defer close(gone)
 	woke := moment.Now()
-	next := time.Now().Add(k.pace())
 	for {
-		timer := time.NewTimer(min(time.Until(next), maxRest))
+		timer := time.NewTimer(min(k.untilNext(), maxRest))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -113,32 +124,42 @@ func (k *keeper) run(ctx context.Context, gone chan struct{}) {
 		case <-k.changed:
 			timer.Stop()
 		}
-		if woke.Slept() > 0 {
-			k.look()
-		}
+		slept := woke.Slept() > 0 // whoever has not lost its lock yet is in a hurry
 		woke = moment.Now()
 		if k.rest() {
 			return
 		}
-		if now := time.Now(); now.Before(next) {
-			if sooner := now.Add(k.pace()); sooner.Before(next) {
-				next = sooner
-			}
-			continue
+		if slept || k.untilNext() <= 0 {
+			k.plan(k.beat(ctx))
 		}
-		wait := k.pace()
-		if !k.beat(ctx) {
-			wait /= 6
-		}
-		next = time.Now().Add(wait)
 	}
 }
 
-// pace is the time to the next beat.
-func (k *keeper) pace() time.Duration {
+func (k *keeper) untilNext() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.shortest - rand.N(k.shortest/10+1)
+	return time.Until(k.next)
+}
+
+// plan sets the time of the next beat: soon, if this one failed.
+func (k *keeper) plan(ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wait := jitter(k.shortest)
+	if !ok {
+		wait /= 6
+	}
+	if at := time.Now().Add(wait); at.Before(k.next) { // who came meanwhile may want it sooner
+		k.next = at
+	}
+}
+
+// jitter is up to a tenth less, at random.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return d
+	}
+	return d - rand.N(d/10+1)
 }
 
 // rest ends the goroutine if there are no locks.
@@ -151,15 +172,6 @@ func (k *keeper) rest() bool {
 	k.stop()
 	k.running, k.shortest = nil, 0
 	return true
-}
-
-// look makes those locks end whose time is up.
-func (k *keeper) look() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for l := range k.locks {
-		l.leash.Lost()
-	}
 }
 
 // due returns the locks that would be late at the next beat but one, and forgets
@@ -176,6 +188,7 @@ func (k *keeper) due() []*Lock {
 		}
 	}
 	k.shortest = shortest
+	k.next = time.Now().Add(sema.MaxTimeout) // see plan
 	var due []*Lock
 	now := moment.Now()
 	for l := range k.locks {
@@ -206,23 +219,19 @@ func (k *keeper) beat(ctx context.Context) (ok bool) {
 // send touches locks in one message.
 func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
 	req := transport.TouchAllRequest{Attempt: k.session.Heard(), Holds: make([]transport.HoldID, len(locks))}
-	limit := time.Duration(0)
 	for i, l := range locks {
 		req.Holds[i] = transport.HoldID{Name: l.info.Name, Token: l.info.Token}
-		if third := l.info.Timeout / 3; limit == 0 || third < limit {
-			limit = third
-		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(limit, minBeat))
+	ctx, cancel := k.sending(ctx)
 	defer cancel()
 	sent := moment.Now()
 	outcomes, err := k.touch(ctx, req)
-	if err != nil {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.abort = nil; err != nil {
 		return false // nobody answered; the deadlines decide how long to try
 	}
 	ok = true
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	for i, l := range locks {
 		switch outcome := outcomes[i]; {
 		case outcome.Err == nil:
@@ -237,4 +246,14 @@ func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
 		}
 	}
 	return ok
+}
+
+// sending is the context of a message, which has no more time than the shortest
+// timeout leaves.
+func (k *keeper) sending(ctx context.Context) (context.Context, context.CancelFunc) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, min(max(k.shortest, minBeat), maxBeat))
+	k.abort = cancel
+	return ctx, cancel
 }

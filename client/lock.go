@@ -61,8 +61,9 @@ func (o LockOptions) withDefaults() LockOptions {
 
 // Lock acquires a semaphore and keeps it until Unlock. While somebody else holds
 // it, Lock waits in line, first come, first served, until ctx ends or Wait has
-// passed; then the place in line is given back. The Context of the lock ends with
-// ctx too, so to bound the wait alone, use Wait.
+// passed; then the place in line is given back, for which Lock takes up to 5 s more
+// if the cluster cannot be reached. The Context of the lock ends with ctx too, so to
+// bound the wait alone, use Wait.
 //
 // An error that matches [sema.ErrHeld] means that Wait passed while somebody else
 // held; [sema.ErrNoLeader], that the cluster was not to be found;
@@ -108,7 +109,10 @@ func (c *Client) lock(ctx context.Context, name string, opts LockOptions, wait b
 	l := &Lock{client: c, info: granted.Info, unlocking: make(chan struct{}, 1), touched: granted.Sent}
 	l.good = opts.Timeout - sema.DriftMargin(opts.Timeout)
 	l.leash = leash.New(ctx, granted.Sent, l.good-opts.WindDown, sema.ErrLost)
-	c.keeper.add(l)
+	if !c.keeper.add(l) {
+		l.leash.Drop()
+		return nil, fmt.Errorf("lock %q: it was acquired, and nobody keeps it or can release it: %w", name, &sema.OutcomeUnknownError{Cause: sema.ErrClosed})
+	}
 	return l, nil
 }
 
@@ -161,6 +165,8 @@ func (l *Lock) Deadline() time.Time { return time.Now().Add(l.leash.Sent().Until
 // that it was gone before; any other means that the hold may stand until its
 // timeout, and that Unlock may be called again.
 func (l *Lock) Unlock(ctx context.Context) error {
+	l.client.keeper.remove(l) // whatever comes: it is not kept any longer
+	l.leash.Drop()
 	select {
 	case l.unlocking <- struct{}{}:
 		defer func() { <-l.unlocking }()
@@ -170,8 +176,6 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	if l.unlocked {
 		return l.result
 	}
-	l.client.keeper.remove(l)
-	l.leash.Drop()
 	released, err := l.client.caller.Release(ctx, transport.ReleaseRequest{Name: l.Name(), Token: l.Token()})
 	switch {
 	case err == nil && released:

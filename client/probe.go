@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/semanode/sema/transport/semav1"
 )
 
@@ -31,7 +34,7 @@ func (n *node) watch(ctx context.Context, limit time.Duration) (context.Context,
 	}
 	p := &n.probe
 	p.mu.Lock()
-	if p.waiting++; p.waiting == 1 {
+	if p.waiting++; p.waiting == 1 || p.alive.Err() != nil { // it may be alive again
 		p.alive, p.stop = context.WithCancel(context.Background())
 		p.gone = make(chan struct{})
 		go ask(n.client, p.alive, p.stop, limit, p.gone)
@@ -56,6 +59,12 @@ func (n *node) watch(ctx context.Context, limit time.Duration) (context.Context,
 	}
 }
 
+// hung reports whether a node did not answer. A refusal is an answer.
+func hung(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
+
 // ask asks until there is no answer, or alive ends.
 func ask(c semav1.SemaClient, alive context.Context, hangs context.CancelFunc, limit time.Duration, gone chan struct{}) {
 	defer close(gone)
@@ -70,7 +79,7 @@ func ask(c semav1.SemaClient, alive context.Context, hangs context.CancelFunc, l
 		ctx, cancel := context.WithTimeout(alive, limit)
 		_, err := c.Status(ctx, &semav1.StatusRequest{NodeOnly: true})
 		cancel()
-		if err != nil {
+		if hung(err) {
 			hangs()
 			return
 		}

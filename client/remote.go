@@ -61,13 +61,13 @@ func (c *caller) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 	return transport.OutcomesFromWire(resp), nil
 }
 
-// Release counts "not held" as released if an earlier try may have been carried
-// out: the hold is gone, and most likely by that try.
+// Release counts "not held" and "free already" as released if an earlier try may
+// have been carried out: the hold is gone, and most likely by that try.
 func (c *caller) Release(ctx context.Context, req transport.ReleaseRequest) (released bool, err error) {
 	resp, repeat, err := invoke(ctx, c, semav1.SemaClient.Release, writes, func(bool) *semav1.ReleaseRequest {
 		return &semav1.ReleaseRequest{Name: req.Name, Token: req.Token, Attempt: transport.AttemptToWire(req.Attempt, false)}
 	})
-	if repeat && req.Token != 0 && errors.Is(err, sema.ErrNotHeld) {
+	if repeat && req.Token != 0 && (err == nil || errors.Is(err, sema.ErrNotHeld)) {
 		return true, nil
 	}
 	return resp.GetReleased(), err

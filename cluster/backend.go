@@ -40,10 +40,10 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 	if err != nil {
 		return sema.Info{}, err
 	}
-	if req.Retry {
-		o.waiters.asked(req.Attempt)
-	}
 	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
+	if o.waiters.concerns(req.Attempt, b.machine) {
+		return o.acquireWaiting(ctx, command)
+	}
 	if view := b.machine.Look(req.Name); view.Held {
 		switch overdue := view.Deadline <= o.clock.now(); {
 		case overdue && o.clock.mayExpire():
@@ -53,9 +53,6 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 		}
 	}
 	r, err := o.submit(ctx, command)
-	if r.Ticket != 0 { // it waits, and now nobody is there again
-		o.waiters.leave(o.waiters.enter(req.Name, req.Attempt, false), false)
-	}
 	return r.Info, err
 }
 

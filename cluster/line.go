@@ -20,31 +20,51 @@ func (b backend) Wait(ctx context.Context, req transport.AcquireRequest, told fu
 	if err != nil {
 		return sema.Info{}, err
 	}
-	call := o.waiters.enter(req.Name, req.Attempt, req.Positions && told != nil)
-	info, err := o.wait(ctx, req, call, told)
-	switch {
-	case err == nil, errors.Is(err, sema.ErrInvalid), errors.Is(err, sema.ErrAttemptFinished):
-		o.waiters.done(call)
-	default:
-		o.waiters.leave(call, errors.Is(ctx.Err(), context.DeadlineExceeded))
+	c := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Wait: true}
+	return o.waitFor(ctx, c, req.Positions && told != nil, func(ctx context.Context, call *waitCall, r fsm.Result) (sema.Info, error) {
+		if told != nil && !req.Retry { // a new ticket is the last in line
+			told(sema.Place{Position: r.Info.Waiting, Holder: r.Info})
+		}
+		return o.wait(ctx, call, req.Name, told)
+	})
+}
+
+// waitFor has an acquire decided as the call that its attempt waits with. inLine
+// goes on with it if the attempt has a ticket.
+func (o *office) waitFor(ctx context.Context, c fsm.Command, positions bool,
+	inLine func(context.Context, *waitCall, fsm.Result) (sema.Info, error)) (info sema.Info, err error) {
+
+	call, err := o.waiters.enter(c.Name, c.Attempt, positions)
+	if err != nil {
+		return sema.Info{}, err
 	}
+	told := false // also if inLine panics
+	defer func() {
+		switch {
+		case told && errors.Is(err, sema.ErrInvalid):
+			o.waiters.refused(call)
+		case told && err == nil:
+			o.waiters.done(call)
+		default:
+			o.waiters.leave(call, errors.Is(err, sema.ErrAttemptFinished) || errors.Is(ctx.Err(), context.DeadlineExceeded))
+		}
+	}()
+	r, err := o.submitThen(ctx, c, func(r fsm.Result, err error) { o.waiters.decided(call.id, r, err) })
+	if info = r.Info; err == nil && r.Ticket != 0 {
+		info, err = inLine(ctx, call, r)
+	}
+	told = true
 	return info, err
 }
 
-func (o *office) wait(ctx context.Context, req transport.AcquireRequest, call *waitCall, told func(sema.Place)) (sema.Info, error) {
-	r, err := o.submit(ctx, fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Wait: true})
-	if err != nil || r.Ticket == 0 {
-		return r.Info, err
-	}
-	if told != nil && !req.Retry { // a new ticket is the last in line
-		told(sema.Place{Position: r.Info.Waiting, Holder: r.Info})
-	}
+// wait is a call that has its place in line.
+func (o *office) wait(ctx context.Context, call *waitCall, name string, told func(sema.Place)) (sema.Info, error) {
 	for {
 		select {
 		case a := <-call.answer:
 			return a.info, a.err
 		case position := <-call.positions:
-			told(sema.Place{Position: position, Holder: o.node.machine.Look(req.Name).Info})
+			told(sema.Place{Position: position, Holder: o.node.machine.Look(name).Info})
 		case <-ctx.Done():
 			return sema.Info{}, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
 		case <-o.ended:
@@ -53,9 +73,28 @@ func (o *office) wait(ctx context.Context, req transport.AcquireRequest, call *w
 	}
 }
 
-// undo puts the end of an attempt into the queue. It is false if that is full.
-func (o *office) undo(name string, a sema.Attempt) bool {
-	return o.enqueue(newProposal(fsm.Command{Kind: fsm.Release, Name: name, Attempt: a})) == nil
+// acquireWaiting has an acquire decided that does not wait, of an attempt that
+// does: it may be granted, but it is not there to be told later.
+func (o *office) acquireWaiting(ctx context.Context, c fsm.Command) (sema.Info, error) {
+	var waits sema.Info
+	info, err := o.waitFor(ctx, c, false, func(_ context.Context, _ *waitCall, r fsm.Result) (sema.Info, error) {
+		waits = r.Info
+		return sema.Info{}, errWaits
+	})
+	if errors.Is(err, errWaits) {
+		return waits, nil
+	}
+	return info, err
+}
+
+// errWaits makes waitFor see that nobody waits.
+var errWaits = errors.New("it is in line, and this call does not wait")
+
+// undo puts the end of an attempt into the queue.
+func (o *office) undo(c fsm.Command, then func(fsm.Result, error)) bool {
+	p := newProposal(c)
+	p.then = then
+	return o.enqueue(p) == nil
 }
 
 const (
@@ -79,8 +118,8 @@ func (o *office) watchLines() {
 		}
 		now := time.Now()
 		if o.clock.mayExpire() {
-			o.waiters.cancelAbsent(now, o.undo)
-			o.waiters.cancelLost(now, o.node.machine, o.undo)
+			o.waiters.undoAbsent(now, o.undo)
+			o.waiters.undoLost(now, o.node.machine, o.undo)
 		}
 		if now.Sub(lastTold) >= positionsEvery {
 			lastTold = now

@@ -306,10 +306,9 @@ func TestLostConnectionKeepsItsPlaceForAWhile(t *testing.T) {
 		}
 		return nil
 	})
-	info, err := n.Backend().Wait(t.Context(), transport.AcquireRequest{Name: "a", Owner: "first", Timeout: time.Minute, Retry: true,
-		Attempt: sema.Attempt{Client: sema.ClientID{1}, Seq: 1, LowestOpen: 1}}, nil)
-	if err != nil || info.Status != sema.ReleasedInTheMeanTime {
-		t.Fatalf("coming back too late: %+v, %v", info, err)
+	waitAt(t.Context(), t, n, "a", "first", 1, true)
+	if line := lineOf(t, n, "a"); !slices.Equal(line, []string{"second", "first"}) {
+		t.Fatalf("the line after it came back too late: %v", line)
 	}
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/semanode/sema"
@@ -15,7 +16,10 @@ type proposal struct {
 	// taken decides between the proposer, who takes the proposal into a batch,
 	// and the caller, who gives up on it: whoever sets it first.
 	taken atomic.Bool
-	done  chan struct{} // closed by the proposer after result and err are set
+	// then, unless nil, is told the answer before anybody else: by the proposer, or
+	// by the caller who gave up. It must not block.
+	then func(fsm.Result, error)
+	done chan struct{} // closed by the proposer after result and err are set
 	// results and err: with err nil, the answers of the state machine, in order.
 	results []fsm.Result
 	err     error
@@ -34,18 +38,43 @@ func (p *proposal) take() bool { return p.taken.CompareAndSwap(false, true) }
 
 // abandon gives up. It is false if the proposal is in a batch already: then it
 // may take effect.
-func (p *proposal) abandon() bool { return p.taken.CompareAndSwap(false, true) }
+func (p *proposal) abandon() bool {
+	abandoned := p.taken.CompareAndSwap(false, true)
+	if abandoned && p.then != nil {
+		p.then(fsm.Result{}, errAbandoned)
+	}
+	return abandoned
+}
+
+// errAbandoned is what then is told of a proposal that was given up in the queue.
+var errAbandoned = errors.New("given up before it was proposed")
 
 func (p *proposal) answer(results []fsm.Result, err error) {
 	p.results, p.err = results, err
+	if p.then != nil {
+		var r fsm.Result
+		if err == nil {
+			r = results[0]
+		}
+		p.then(r, err)
+	}
 	close(p.done)
 }
 
 // submit puts a command into the queue and waits for its answer. It never
 // blocks on the queue: a full one is [sema.ErrOverloaded].
 func (o *office) submit(ctx context.Context, c fsm.Command) (fsm.Result, error) {
+	return o.submitThen(ctx, c, nil)
+}
+
+// submitThen is submit that tells then first, whatever becomes of the command.
+func (o *office) submitThen(ctx context.Context, c fsm.Command, then func(fsm.Result, error)) (fsm.Result, error) {
 	p := newProposal(c)
+	p.then = then
 	if err := o.enqueue(p); err != nil {
+		if then != nil {
+			then(fsm.Result{}, err)
+		}
 		return fsm.Result{}, err
 	}
 	results, err := o.await(ctx, p)

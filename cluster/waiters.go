@@ -10,15 +10,16 @@ import (
 	"github.com/semanode/sema/fsm"
 )
 
-// waiters is what the leader knows of those who wait in line, beside what the
-// log says: whether anybody is still there to be told. A ticket whose client is
-// gone is cancelled by an entry, after a while in which the client may come back
-// with the same attempt.
+// waiters is what the leader knows of those who wait in line, beside what the log
+// says: whether anybody is still there to be told. When a client is gone, it has a
+// while to come back with the same attempt; then its ticket is cancelled, or what
+// it was granted meanwhile is released.
 //
-// A cancellation is put into the proposer's queue while mu is held, and so is
-// known before or after each call that enters: one that enters after it is
-// decided after it, and one that entered before it prevents it. So nobody is
-// cancelled who was told that the semaphore is theirs.
+// Nothing may be taken back from somebody who was told that it is theirs. So only
+// that is released which this leader knows was granted while, or just before,
+// nobody was there; and the release is put into the proposer's queue while mu is
+// held, like the note that a call of the same attempt has come: whoever comes
+// before it prevents it, and whoever comes after it is decided after it.
 type waiters struct {
 	linger time.Duration
 
@@ -32,10 +33,10 @@ type waiters struct {
 	gone, leaving []departure
 	// graceEnds is when those are cancelled who waited when the office began and
 	// have not come back. Until then came has everybody who was here in this
-	// office, and then it is nil. strays are grants to those who were not, by name.
+	// office, and then it is nil. strays are grants to those who were not.
 	graceEnds time.Time
 	came      map[attemptID]bool
-	strays    map[attemptID]string
+	strays    map[attemptID]sema.Info
 	checked   uint64 // number of the last ticket that was looked at since graceEnds
 }
 
@@ -48,11 +49,14 @@ func idOf(a sema.Attempt) attemptID { return attemptID{a.Client, a.Seq} }
 
 func (id attemptID) attempt() sema.Attempt { return sema.Attempt{Client: id.client, Seq: id.seq} }
 
-// waiter is somebody who waits, or has just left.
+// waiter is an attempt that somebody waits for, or did a moment ago.
 type waiter struct {
-	name string
-	call *waitCall // nil: away
-	left time.Time // if away
+	name    string
+	call    *waitCall // nil: nobody is there
+	left    time.Time // if nobody is there
+	pending int       // acquires on their way through the log
+	ticket  bool      // it may have a ticket
+	granted uint64    // the token that it was granted and was certainly not told of, or zero
 }
 
 type departure struct {
@@ -61,50 +65,80 @@ type departure struct {
 	due time.Time
 }
 
-// errSuperseded ends a call whose attempt is waited for by another.
-var errSuperseded = errors.New("another call waits for the same attempt")
-
 // waitCall is a call that waits for one answer.
 type waitCall struct {
 	id        attemptID
-	name      string
 	answer    chan waitAnswer // has room for the one answer
 	positions chan int        // has room for the latest position; nil if nobody asked
+	position  int             // as told last
 }
+
+// errSuperseded ends a call whose attempt is waited for by another.
+var errSuperseded = errors.New("another call waits for the same attempt")
 
 type waitAnswer struct {
 	info sema.Info
 	err  error
 }
 
-func newWaiters(linger, grace time.Duration) *waiters {
-	return &waiters{linger: linger, known: map[attemptID]*waiter{}, watching: map[string]int{}, graceEnds: time.Now().Add(grace),
-		came: map[attemptID]bool{}, strays: map[attemptID]string{}}
+// say gives the call its answer, unless it has one.
+func (c *waitCall) say(a waitAnswer) (said bool) {
+	select {
+	case c.answer <- a:
+		return true
+	default:
+		return false
+	}
 }
 
-// enter notes a call before its acquire is proposed. A call of the same attempt
-// that is still there ends: its client has given up on it.
-func (ws *waiters) enter(name string, a sema.Attempt, positions bool) *waitCall {
-	call := &waitCall{id: idOf(a), name: name, answer: make(chan waitAnswer, 1)}
+func newWaiters(linger, grace time.Duration) *waiters {
+	return &waiters{linger: linger, known: map[attemptID]*waiter{}, watching: map[string]int{}, graceEnds: time.Now().Add(grace),
+		came: map[attemptID]bool{}, strays: map[attemptID]sema.Info{}}
+}
+
+// enter notes a call before its acquire is proposed; decided must follow once that
+// is answered. A call of the same attempt that is still there ends: its client has
+// given up on it.
+func (ws *waiters) enter(name string, a sema.Attempt, positions bool) (*waitCall, error) {
+	call := &waitCall{id: idOf(a), answer: make(chan waitAnswer, 1)}
 	if positions {
 		call.positions = make(chan int, 1)
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.arrived(call.id)
 	w := ws.known[call.id]
-	if w == nil {
-		w = new(waiter)
+	switch {
+	case w == nil:
+		w = &waiter{name: name}
 		ws.known[call.id] = w
+	case w.name != name:
+		return nil, &sema.InvalidError{Field: "name", Value: name, Limit: "the name that this attempt waits for"}
+	case w.call != nil && !ws.detach(w).say(waitAnswer{err: &sema.OutcomeUnknownError{Cause: errSuperseded}}):
+		w.granted = 0 // it is on its way to tell somebody
 	}
-	if w.call != nil {
-		ws.detach(w).answer <- waitAnswer{err: &sema.OutcomeUnknownError{Cause: errSuperseded}}
+	if delete(ws.strays, call.id); ws.came != nil {
+		ws.came[call.id] = true
 	}
-	w.name, w.call = name, call
+	w.call = call
+	w.pending++
 	if positions {
 		ws.watching[name]++
 	}
-	return call
+	return call, nil
+}
+
+// concerns reports whether an acquire that does not wait is about an attempt that
+// does, or did a moment ago, so that it must enter like one that waits.
+func (ws *waiters) concerns(a sema.Attempt, m *fsm.Machine) bool {
+	id := idOf(a)
+	if id.seq == 0 {
+		return false
+	}
+	ws.mu.Lock()
+	_, stray := ws.strays[id]
+	concerns, grace := ws.known[id] != nil || stray, ws.came != nil
+	ws.mu.Unlock()
+	return concerns || grace && m.Waits(a)
 }
 
 // detach takes the waiter's call away. ws.mu is held.
@@ -119,32 +153,61 @@ func (ws *waiters) detach(w *waiter) *waitCall {
 	return call
 }
 
-// arrived notes that an attempt's client is there. ws.mu is held.
-func (ws *waiters) arrived(id attemptID) {
-	delete(ws.strays, id)
-	if ws.came != nil {
-		ws.came[id] = true
-	}
-}
-
-// asked notes that an attempt which may have a ticket is asked for without
-// waiting: its answer must not be taken back.
-func (ws *waiters) asked(a sema.Attempt) {
+// decided notes the answer to an acquire before its call gets it, or does not get
+// it any more.
+func (ws *waiters) decided(id attemptID, r fsm.Result, err error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.arrived(idOf(a))
-	if w := ws.known[idOf(a)]; w != nil && w.call == nil {
-		delete(ws.known, idOf(a))
+	w := ws.known[id]
+	if w == nil {
+		return
+	}
+	w.pending--
+	switch {
+	case err != nil: // it changed nothing, or the office is over
+	case errors.Is(r.Err, sema.ErrAttemptFinished): // as its client said, who may have a ticket all the same
+		w.ticket = true
+	case r.Ticket != 0:
+		w.ticket = true
+	case r.Info.Status == sema.Acquired && !r.Repeat:
+		w.granted = r.Info.Token
 	}
 }
 
-// done notes that a call has its answer.
+// granted tells whoever the hold went to, if somebody is there.
+func (ws *waiters) granted(g *fsm.Grant) {
+	id := idOf(g.Attempt)
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	switch w := ws.known[id]; {
+	case w != nil:
+		w.granted, w.ticket = g.Info.Token, false
+		if w.call != nil {
+			w.call.say(waitAnswer{info: g.Info})
+		}
+	case ws.came != nil && !ws.came[id]:
+		ws.strays[id] = g.Info
+	}
+}
+
+// done notes that a call was told how its attempt was decided.
 func (ws *waiters) done(call *waitCall) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w := ws.known[call.id]; w != nil && w.call == call {
 		ws.detach(w)
 		delete(ws.known, call.id)
+	}
+}
+
+// refused notes that a call asked for something that cannot be: it is as if it
+// had not come.
+func (ws *waiters) refused(call *waitCall) {
+	ws.done(call)
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.came != nil {
+		delete(ws.came, call.id)
 	}
 }
 
@@ -155,33 +218,23 @@ func (ws *waiters) leave(call *waitCall, forGood bool) {
 	defer ws.mu.Unlock()
 	w := ws.known[call.id]
 	if w == nil || w.call != call {
-		return // it has its answer, or another call
+		return // another call is there
 	}
 	ws.detach(w)
+	ws.depart(call.id, w, forGood)
+}
+
+// depart starts the time in which somebody may come back. ws.mu is held.
+func (ws *waiters) depart(id attemptID, w *waiter, forGood bool) {
 	w.left = time.Now()
-	d := departure{id: call.id, at: w.left, due: w.left}
+	d := departure{id: id, at: w.left, due: w.left}
 	if forGood {
+		d.due = d.due.Add(clockTick / 2) // at the next look, if this is one
 		ws.gone = append(ws.gone, d)
 		return
 	}
 	d.due = d.due.Add(ws.linger)
 	ws.leaving = append(ws.leaving, d)
-}
-
-// granted tells whoever the hold went to. If nobody is there, the time to come
-// back for it runs already; if nobody was there in this office, it runs until the
-// grace ends.
-func (ws *waiters) granted(g *fsm.Grant) {
-	id := idOf(g.Attempt)
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	switch w := ws.known[id]; {
-	case w != nil && w.call != nil:
-		ws.detach(w).answer <- waitAnswer{info: g.Info}
-		delete(ws.known, id)
-	case w == nil && ws.came != nil && !ws.came[id]:
-		ws.strays[id] = g.Info.Name
-	}
 }
 
 // cancelled tells a call whose attempt was undone by its own client.
@@ -194,23 +247,23 @@ func (ws *waiters) cancelled(a sema.Attempt) {
 	}
 	delete(ws.known, idOf(a))
 	if w.call != nil {
-		ws.detach(w).answer <- waitAnswer{err: sema.ErrAttemptFinished}
+		ws.detach(w).say(waitAnswer{err: sema.ErrAttemptFinished})
 	}
 }
 
-// cancelAbsent cancels, through undo, those whose time is up. undo puts a
-// cancellation into the queue and is false if that is full: the rest must wait.
-func (ws *waiters) cancelAbsent(now time.Time, undo func(name string, a sema.Attempt) bool) {
+// undo proposes a command, and sees to it that then is called with its answer.
+// It is false, and then is not called, if the queue is full.
+type undo func(c fsm.Command, then func(r fsm.Result, err error)) bool
+
+// undoAbsent undoes the attempts of those whose time is up.
+func (ws *waiters) undoAbsent(now time.Time, propose undo) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, list := range []*[]departure{&ws.gone, &ws.leaving} {
 		for len(*list) > 0 && !(*list)[0].due.After(now) {
 			d := (*list)[0]
-			if w := ws.known[d.id]; w != nil && w.call == nil && w.left.Equal(d.at) {
-				if !undo(w.name, d.id.attempt()) {
-					return
-				}
-				delete(ws.known, d.id)
+			if w := ws.known[d.id]; w != nil && w.call == nil && w.left.Equal(d.at) && !ws.undo(d.id, w, propose) {
+				return
 			}
 			*list = (*list)[1:]
 		}
@@ -220,12 +273,55 @@ func (ws *waiters) cancelAbsent(now time.Time, undo func(name string, a sema.Att
 	}
 }
 
+// undo proposes the end of what an attempt has, and forgets it if it has nothing.
+// ws.mu is held.
+func (ws *waiters) undo(id attemptID, w *waiter, propose undo) bool {
+	c := fsm.Command{Kind: fsm.Release, Name: w.name, Token: w.granted}
+	switch {
+	case w.pending > 0: // what it has is not known yet
+		ws.depart(id, w, true)
+		return true
+	case w.granted != 0:
+	case w.ticket:
+		c = fsm.Command{Kind: fsm.Cancel, Name: w.name, Attempt: id.attempt()}
+	default:
+		delete(ws.known, id)
+		return true
+	}
+	left := w.left
+	return propose(c, func(r fsm.Result, err error) { ws.undone(id, w, left, c, errors.Join(err, r.Err)) })
+}
+
+// undone notes the answer to an undo of who left at that time. It is tried again if
+// it failed, or if the ticket was served just before it could be cancelled.
+func (ws *waiters) undone(id attemptID, w *waiter, left time.Time, c fsm.Command, err error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.known[id] != w {
+		return
+	}
+	switch {
+	case err != nil && !errors.Is(err, sema.ErrNotHeld):
+	case c.Kind == fsm.Cancel:
+		w.ticket = false
+	case w.granted == c.Token:
+		w.granted = 0
+	}
+	switch {
+	case w.call != nil || !w.left.Equal(left): // it was back since
+	case w.granted == 0 && !w.ticket:
+		delete(ws.known, id)
+	default:
+		ws.depart(id, w, true)
+	}
+}
+
 // gracePage is how many tickets are looked at in one go at the end of the grace.
 const gracePage = 1024
 
-// cancelLost cancels, once the grace has ended, everybody who waited when the
-// office began and did not come back. A page at a time, until there are no more.
-func (ws *waiters) cancelLost(now time.Time, m *fsm.Machine, undo func(name string, a sema.Attempt) bool) {
+// undoLost cancels, once the grace has ended, everybody who waited when the office
+// began and did not come back. A page at a time, until there are no more.
+func (ws *waiters) undoLost(now time.Time, m *fsm.Machine, propose undo) {
 	if now.Before(ws.graceEnds) || !ws.inGrace() {
 		return
 	}
@@ -234,7 +330,7 @@ func (ws *waiters) cancelLost(now time.Time, m *fsm.Machine, undo func(name stri
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, p := range page {
-		if !ws.came[idOf(p.Attempt)] && !undo(p.Name, p.Attempt) {
+		if !ws.adopt(idOf(p.Attempt), &waiter{name: p.Name, ticket: true}, propose) {
 			return
 		}
 		ws.checked = p.Number
@@ -242,13 +338,26 @@ func (ws *waiters) cancelLost(now time.Time, m *fsm.Machine, undo func(name stri
 	if next != 0 {
 		return
 	}
-	for id, name := range ws.strays {
-		if !undo(name, id.attempt()) {
+	for id, info := range ws.strays {
+		if !ws.adopt(id, &waiter{name: info.Name, granted: info.Token}, propose) {
 			return
 		}
 		delete(ws.strays, id)
 	}
 	ws.came = nil
+}
+
+// adopt makes an attempt known that nobody came for, and undoes it. ws.mu is held.
+func (ws *waiters) adopt(id attemptID, w *waiter, propose undo) bool {
+	if ws.came[id] || ws.known[id] != nil {
+		return true
+	}
+	ws.known[id] = w
+	if !ws.undo(id, w, propose) {
+		delete(ws.known, id)
+		return false
+	}
+	return true
 }
 
 func (ws *waiters) inGrace() bool {
@@ -265,8 +374,9 @@ func (ws *waiters) watched() map[string]int {
 	return maps.Clone(ws.watching)
 }
 
-// tell tells those who want to know their places, and returns how many did.
-func (ws *waiters) tell(places []fsm.Place) (told int) {
+// tell tells those whose places have changed and who want to know, and returns
+// how many want to.
+func (ws *waiters) tell(places []fsm.Place) (watching int) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, p := range places {
@@ -274,12 +384,16 @@ func (ws *waiters) tell(places []fsm.Place) (told int) {
 		if w == nil || w.call == nil || w.call.positions == nil {
 			continue
 		}
-		told++
+		watching++
+		if w.call.position == p.Position {
+			continue
+		}
+		w.call.position = p.Position
 		select {
 		case <-w.call.positions: // it was not taken; the latest is what counts
 		default:
 		}
 		w.call.positions <- p.Position
 	}
-	return told
+	return watching
 }

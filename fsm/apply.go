@@ -22,6 +22,8 @@ func (st *state) apply(c *Command) Result {
 		return st.forceRelease(c)
 	case Query:
 		return st.query(c)
+	case Cancel:
+		return st.cancel(c)
 	}
 	panic("fsm: command of kind " + strconv.Itoa(int(c.Kind)) + " got past the decoder")
 }
@@ -40,7 +42,9 @@ func (st *state) acquire(c *Command) Result {
 		return Result{Err: err}
 	}
 	if o, ok := client.outcome(c.Attempt.Seq); ok {
-		return st.repeat(c, o)
+		r := st.repeat(c, o)
+		r.Repeat = true
+		return r
 	}
 	if t := st.tickets.byAttempt[idOf(c.Attempt)]; t != nil {
 		return st.queued(c, t)
@@ -87,7 +91,9 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
 	if i := s.findAttempt(c.Attempt); i >= 0 { // the client was forgotten, its hold still stands
-		return st.standing(s, &s.holders[i]), nil
+		r := st.standing(s, &s.holders[i])
+		r.Repeat = true
+		return r, nil
 	}
 	if s.free() {
 		s = st.writable(s)
@@ -250,6 +256,19 @@ func (st *state) releaseAttempt(c *Command) Result {
 		}
 	}
 	return Result{}
+}
+
+// cancel takes a ticket out of the line whose client is gone. It touches no hold and
+// decides nothing, so that it can do no harm to a client that is there after all:
+// if it comes back, it waits anew, and if it was granted meanwhile, it was granted.
+func (st *state) cancel(c *Command) Result {
+	t := st.tickets.byAttempt[idOf(c.Attempt)]
+	if t == nil || t.name != c.Name {
+		return Result{}
+	}
+	s, _ := st.semaphores.get(t.name)
+	st.dequeue(s, t)
+	return Result{Ticket: t.number}
 }
 
 // expire ends a hold that nobody asks for. That it is not as the leader saw it

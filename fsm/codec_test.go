@@ -165,7 +165,7 @@ func TestAppendBatchRefusesWhatCannotBeDecoded(t *testing.T) {
 		"too many commands": {Commands: make([]fsm.Command, fsm.MaxCommands+1)},
 		"negative clock":    {Stamp: fsm.Stamp{Clock: -1}},
 		"no kind":           command(func(c *fsm.Command) { c.Kind = 0 }),
-		"unknown kind":      command(func(c *fsm.Command) { c.Kind = 7 }),
+		"unknown kind":      command(func(c *fsm.Command) { c.Kind = 8 }),
 		"long name":         command(func(c *fsm.Command) { c.Name = strings.Repeat("n", sema.MaxNameBytes+1) }),
 		"name not UTF-8":    command(func(c *fsm.Command) { c.Name = "\xff" }),
 		"long owner":        command(func(c *fsm.Command) { c.Owner = strings.Repeat("o", sema.MaxOwnerBytes+1) }),

@@ -57,9 +57,10 @@ const (
 	Expire       Kind = 4 // end the hold with this token if it is overdue since this deadline
 	ForceRelease Kind = 5 // end the hold with this token, whoever asks
 	Query        Kind = 6 // tell who holds
+	Cancel       Kind = 7 // take the ticket of this attempt out of its line, and decide nothing
 )
 
-func (k Kind) known() bool { return k >= Acquire && k <= Query }
+func (k Kind) known() bool { return k >= Acquire && k <= Cancel }
 
 // Command is one thing to do. Which fields matter depends on its kind.
 type Command struct {
@@ -71,7 +72,7 @@ type Command struct {
 	// that the leader saw, or zero for none.
 	Token    uint64
 	Deadline Time         // Acquire, Expire
-	Attempt  sema.Attempt // Acquire, Touch, Release
+	Attempt  sema.Attempt // Acquire, Touch, Release, Cancel
 	// Wait makes an Acquire that cannot be granted take a ticket in the line. It
 	// needs an attempt, and Token and Deadline are of no matter to it.
 	Wait bool
@@ -92,9 +93,12 @@ type Result struct {
 	// Granted is the hold that went to the head of the line, because this command
 	// freed a permit, or nil.
 	Granted *Grant
-	// Ticket is the number of the ticket that an Acquire with Wait has, or zero.
-	// Info is then that of the hold that it waits for.
+	// Ticket is the number of the ticket that an Acquire with Wait has, or that a
+	// Cancel took away, or zero. With an Acquire, Info is then that of the hold that
+	// it waits for.
 	Ticket uint64
+	// Repeat is true if an Acquire was decided before: somebody may have been told.
+	Repeat bool
 }
 
 // Grant is a hold that somebody was given who waited in line.

@@ -148,7 +148,7 @@ func applies(t *testing.T, before, data []byte, term uint64) {
 func seedEntries(f *testing.F) (entries [][]byte) {
 	named := fsm.Command{Name: "ä/1", Owner: "x", Timeout: 1e9, Token: 2, Deadline: 70e9, Attempt: acquire("", 2, 4).Attempt}
 	var all []fsm.Command
-	for kind := fsm.Acquire; kind <= fsm.Query; kind++ {
+	for kind := fsm.Acquire; kind <= fsm.Cancel; kind++ {
 		named.Kind = kind
 		all = append(all, named)
 	}

@@ -43,7 +43,7 @@ func unappliable(t testing.TB) map[string][]byte {
 		"another byte":                changed(len(entry)-1, entry[len(entry)-1]+1),
 		"a byte too few":              entry[:len(entry)-1],
 		"a byte too many":             append(bytes.Clone(entry), 0),
-		"a kind of the future":        sealed(body(func(b *logv1.Batch) { b.Commands[1].Kind = 7 })),
+		"a kind of the future":        sealed(body(func(b *logv1.Batch) { b.Commands[1].Kind = 8 })),
 		"kind 257":                    sealed(body(func(b *logv1.Batch) { b.Commands[1].Kind = 257 })),
 		"a negative kind":             sealed(body(func(b *logv1.Batch) { b.Commands[1].Kind = -1 })),
 		"no kind":                     sealed(body(func(b *logv1.Batch) { b.Commands[1].Kind = 0 })),

@@ -150,6 +150,13 @@ func (m *model) command(c fsm.Command) fsm.Result {
 			return fsm.Result{Err: sema.ErrNotHeld}
 		}
 		return m.forced(c.Name)
+	case fsm.Cancel:
+		if name, i := m.place(c.Attempt); i >= 0 && name == c.Name {
+			number := m.lines[name][i].number
+			m.leave(name, i)
+			return fsm.Result{Ticket: number}
+		}
+		return fsm.Result{}
 	default: // Query
 		if h == nil {
 			return fsm.Result{Err: sema.ErrNotFound}
@@ -171,7 +178,9 @@ func (m *model) acquire(c fsm.Command) fsm.Result {
 		return fsm.Result{Err: err}
 	}
 	if before, decided := client.answers[c.Attempt.Seq]; decided {
-		return m.again(c, before)
+		r := m.again(c, before)
+		r.Repeat = true
+		return r
 	}
 	if r, waits := m.waiting(c); waits {
 		return r
@@ -196,6 +205,9 @@ func (m *model) decide(c fsm.Command) (fsm.Result, modelAnswer) {
 	case !overdue && h == nil:
 		h = m.grant(c)
 	case !overdue && h.ownedBy(c.Attempt): // by a client that was forgotten
+		r := m.standing(c.Name)
+		r.Repeat = true
+		return r, modelAnswer{status: sema.Acquired, token: h.token}
 	case c.Wait:
 		return m.wait(c), modelAnswer{}
 	default:

@@ -52,7 +52,7 @@ func (r *replicas) serve(t *rapid.T) {
 // queued makes a command, now and then, one about a ticket that stands: a retry
 // or a cancellation, by its client or by a leader that knows the attempt only.
 func (r *replicas) queued(t *rapid.T, c *fsm.Command) bool {
-	if c.Kind != fsm.Acquire && c.Kind != fsm.Release || len(r.model.lines) == 0 || rapid.IntRange(0, 2).Draw(t, "of a ticket") > 0 {
+	if c.Kind != fsm.Acquire && c.Kind != fsm.Release && c.Kind != fsm.Cancel || len(r.model.lines) == 0 || rapid.IntRange(0, 2).Draw(t, "of a ticket") > 0 {
 		return false
 	}
 	name := rapid.SampledFrom(slices.Sorted(maps.Keys(r.model.lines))).Draw(t, "line")
@@ -97,6 +97,9 @@ func (q queues) notOvertaken(t *rapid.T, c fsm.Command) {
 // served by whatever ends a hold.
 func (q queues) follow(t *rapid.T, c fsm.Command, r fsm.Result) {
 	i := q.find(c.Name, c.Attempt)
+	if c.Kind == fsm.Cancel && (r.Ticket != 0) != (i >= 0) {
+		t.Fatalf("%+v took away ticket %d, where %+v wait", c, r.Ticket, q[c.Name])
+	}
 	switch {
 	case r.Ticket != 0 && i < 0:
 		for name, line := range q {
@@ -107,7 +110,7 @@ func (q queues) follow(t *rapid.T, c fsm.Command, r fsm.Result) {
 		q[c.Name] = append(q[c.Name], place{r.Ticket, c.Attempt})
 	case r.Ticket != 0 && q[c.Name][i].ticket != r.Ticket:
 		t.Fatalf("%+v had ticket %d, and now %d", c, q[c.Name][i].ticket, r.Ticket)
-	case c.Kind == fsm.Release && c.Token == 0 && i >= 0 && r.Err == nil:
+	case c.Kind == fsm.Release && c.Token == 0 && i >= 0 && r.Err == nil, c.Kind == fsm.Cancel && i >= 0:
 		q[c.Name] = slices.Delete(q[c.Name], i, i+1)
 	}
 	if (r.Granted != nil) != (r.Ended != 0 && len(q[c.Name]) > 0) {

@@ -128,7 +128,7 @@ func (r *replicas) name(t *rapid.T) string {
 // command is about what stands, more often than not.
 func (r *replicas) command(t *rapid.T) fsm.Command {
 	c := fsm.Command{
-		Kind:    rapid.SampledFrom([]fsm.Kind{fsm.Acquire, fsm.Acquire, fsm.Acquire, fsm.Touch, fsm.Release, fsm.Expire, fsm.ForceRelease, fsm.Query}).Draw(t, "kind"),
+		Kind:    rapid.SampledFrom([]fsm.Kind{fsm.Acquire, fsm.Acquire, fsm.Acquire, fsm.Touch, fsm.Release, fsm.Expire, fsm.ForceRelease, fsm.Query, fsm.Cancel}).Draw(t, "kind"),
 		Name:    r.name(t),
 		Attempt: r.attempt(t),
 	}

@@ -165,6 +165,13 @@ func (t *ticket) place() Place {
 	return Place{Number: t.number, Name: t.name, Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq}}
 }
 
+// Waits reports whether the attempt has a ticket.
+func (m *Machine) Waits(a sema.Attempt) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.state.tickets.byAttempt[idOf(a)] != nil
+}
+
 // Tickets visits up to limit tickets of all lines with numbers above after, and
 // returns the number to go on after, or 0 at the end. No entry is applied while
 // visit runs, and visit must not call the machine.

@@ -155,7 +155,7 @@ func (s *story) batch(args map[string]string, lines []string) string {
 }
 
 var kinds = map[string]fsm.Kind{"acquire": fsm.Acquire, "touch": fsm.Touch, "release": fsm.Release,
-	"expire": fsm.Expire, "force-release": fsm.ForceRelease, "query": fsm.Query}
+	"expire": fsm.Expire, "force-release": fsm.ForceRelease, "query": fsm.Query, "cancel": fsm.Cancel}
 
 func (s *story) command(line string) fsm.Command {
 	words := strings.SplitN(line, " ", 3)
@@ -242,6 +242,9 @@ func tellResult(r fsm.Result) string {
 	}
 	if r.Ticket != 0 {
 		say("ticket=%d", r.Ticket)
+	}
+	if r.Repeat {
+		say("again")
 	}
 	if r.Ended != 0 {
 		say("ended=%d", r.Ended)

@@ -251,7 +251,7 @@ func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader,
 	}
 	st, ok := status.FromError(err)
 	switch {
-	case ctx.Err() != nil || ok && len(st.Details()) > 0, status.Code(err) == codes.DeadlineExceeded:
+	case ctx.Err() != nil && h.stopping.Err() == nil, ok && len(st.Details()) > 0, status.Code(err) == codes.DeadlineExceeded:
 		// The leader has the call's own deadline, which may pass there a moment earlier than here.
 		return nil, nil, err
 	case !sent.Maybe(): // the caller may reach it, though this node cannot

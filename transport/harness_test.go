@@ -40,12 +40,21 @@ func serve(t testing.TB, id string, peers *transport.Peers) *member {
 // serveAwaiting starts a member whose calls wait for a leader.
 func serveAwaiting(t testing.TB, id string, peers *transport.Peers, leaders transport.Leaders) *member {
 	t.Helper()
+	return serveBackend(t, id, nil, peers, leaders)
+}
+
+// serveBackend starts a member with this backend instead of the fake node.
+func serveBackend(t testing.TB, id string, backend transport.Backend, peers *transport.Peers, leaders transport.Leaders) *member {
+	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &member{id: id, addr: lis.Addr().String()}
-	m.server = transport.NewServer(transport.ServerConfig{NodeID: id, Backend: &m.Node, Peers: peers, Leaders: leaders})
+	if backend == nil {
+		backend = &m.Node
+	}
+	m.server = transport.NewServer(transport.ServerConfig{NodeID: id, Backend: backend, Peers: peers, Leaders: leaders})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -30,44 +30,52 @@ func NewLocal(cfg ServerConfig) *Local {
 // Stop ends what waits, for a leader or in line, now and later.
 func (l *Local) Stop() { l.stop() }
 
+// inProcess is ctx without the gRPC call that it may belong to: the caller may be a
+// handler of a server of its own, whose metadata is not meant for this call, and
+// whose answer is not this call's.
+func inProcess(ctx context.Context) context.Context {
+	ctx = metadata.NewOutgoingContext(metadata.NewIncomingContext(ctx, nil), nil)
+	return grpc.NewContextWithServerTransportStream(ctx, nil)
+}
+
 // Acquire implements semav1.SemaClient.
 func (l *Local) Acquire(ctx context.Context, m *semav1.AcquireRequest, _ ...grpc.CallOption) (*semav1.AcquireResponse, error) {
-	return l.handler.Acquire(ctx, m)
+	return l.handler.Acquire(inProcess(ctx), m)
 }
 
 // Touch implements semav1.SemaClient.
 func (l *Local) Touch(ctx context.Context, m *semav1.TouchRequest, _ ...grpc.CallOption) (*semav1.TouchResponse, error) {
-	return l.handler.Touch(ctx, m)
+	return l.handler.Touch(inProcess(ctx), m)
 }
 
 // TouchAll implements semav1.SemaClient.
 func (l *Local) TouchAll(ctx context.Context, m *semav1.TouchAllRequest, _ ...grpc.CallOption) (*semav1.TouchAllResponse, error) {
-	return l.handler.TouchAll(ctx, m)
+	return l.handler.TouchAll(inProcess(ctx), m)
 }
 
 // Release implements semav1.SemaClient.
 func (l *Local) Release(ctx context.Context, m *semav1.ReleaseRequest, _ ...grpc.CallOption) (*semav1.ReleaseResponse, error) {
-	return l.handler.Release(ctx, m)
+	return l.handler.Release(inProcess(ctx), m)
 }
 
 // ForceRelease implements semav1.SemaClient.
 func (l *Local) ForceRelease(ctx context.Context, m *semav1.ForceReleaseRequest, _ ...grpc.CallOption) (*semav1.ForceReleaseResponse, error) {
-	return l.handler.ForceRelease(ctx, m)
+	return l.handler.ForceRelease(inProcess(ctx), m)
 }
 
 // Get implements semav1.SemaClient.
 func (l *Local) Get(ctx context.Context, m *semav1.GetRequest, _ ...grpc.CallOption) (*semav1.GetResponse, error) {
-	return l.handler.Get(ctx, m)
+	return l.handler.Get(inProcess(ctx), m)
 }
 
 // List implements semav1.SemaClient.
 func (l *Local) List(ctx context.Context, m *semav1.ListRequest, _ ...grpc.CallOption) (*semav1.ListResponse, error) {
-	return l.handler.List(ctx, m)
+	return l.handler.List(inProcess(ctx), m)
 }
 
 // Status implements semav1.SemaClient.
 func (l *Local) Status(ctx context.Context, m *semav1.StatusRequest, _ ...grpc.CallOption) (*semav1.StatusResponse, error) {
-	return l.handler.Status(ctx, m)
+	return l.handler.Status(inProcess(ctx), m)
 }
 
 // Wait implements semav1.SemaClient. As with any stream, the caller reads it to
@@ -76,7 +84,7 @@ func (l *Local) Wait(ctx context.Context, m *semav1.WaitRequest, _ ...grpc.CallO
 	s := &localStream{ctx: ctx, messages: make(chan *semav1.WaitResponse), end: make(chan struct{})}
 	go func() { // ends with ctx at the latest
 		defer close(s.end)
-		s.err = l.handler.wait(ctx, m, s.send)
+		s.err = l.handler.wait(inProcess(ctx), m, s.send)
 	}()
 	return s, nil
 }

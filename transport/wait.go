@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -18,7 +19,7 @@ func (h *handler) Wait(m *semav1.WaitRequest, stream grpc.ServerStreamingServer[
 // answer. A slow reader holds up nobody but itself. It ends when the server stops,
 // so that its client takes its place to another node.
 func (h *handler) wait(ctx context.Context, m *semav1.WaitRequest, send func(*semav1.WaitResponse) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := untilDeadline(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.stopping, cancel)()
 	resp, err := serve(ctx, h, m, h.waitElsewhere(send), func() (*semav1.WaitResponse, error) {
@@ -42,6 +43,28 @@ func (h *handler) wait(ctx context.Context, m *semav1.WaitRequest, send func(*se
 		return err
 	}
 	return send(resp)
+}
+
+// sameMoment is how far a caller's deadline and the news that it has gone may lie
+// apart to be the same thing.
+const sameMoment = 100 * time.Millisecond
+
+// untilDeadline is a context for a call that ends with ctx. A caller whose time is
+// up hangs up at the same moment, and which of the two is seen here first is
+// chance: then the context ends with the deadline, which says that nobody will come
+// back.
+func untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	call, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	stop := context.AfterFunc(ctx, func() {
+		if time.Until(deadline) > sameMoment {
+			cancel()
+		}
+	})
+	return call, func() { stop(); cancel() }
 }
 
 // waitElsewhere is the call that waits at the leader and passes on what comes on

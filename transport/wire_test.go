@@ -35,6 +35,7 @@ func TestInfoCrossesUnchanged(t *testing.T) {
 			Timeout:   time.Duration(rapid.Int64().Draw(t, "timeout")),
 			Token:     rapid.Uint64().Draw(t, "token"),
 			ExpiresAt: moment("expires"), CreatedAt: moment("created"), UpdatedAt: moment("updated"),
+			Waiting: int(rapid.Uint32().Draw(t, "waiting")),
 		}
 		encoded, err := proto.Marshal(transport.InfoToWire(info))
 		if err != nil {
@@ -101,6 +102,7 @@ var methods = []struct {
 	{"Get", &semav1.GetRequest{Name: "a", Stale: true}},
 	{"List", &semav1.ListRequest{Prefix: "a", PageToken: "ab", PageSize: 10}},
 	{"Status", &semav1.StatusRequest{NodeOnly: true}},
+	{"TouchAll", &semav1.TouchAllRequest{Holds: []*semav1.Hold{{Name: "a", Token: 1}, {Name: "b"}}, Attempt: &semav1.Attempt{Client: make16(1), LowestOpen: 1}}},
 }
 
 // Any bytes may come as a request. The answer is an answer or a refusal, and the
@@ -173,6 +175,11 @@ func FuzzAnswers(f *testing.F) {
 		var page semav1.ListResponse
 		if proto.Unmarshal(data, &page) == nil {
 			_ = transport.InfosFromWire(page.GetInfos())
+			_ = transport.LinesFromWire(page.GetLines())
+		}
+		var touched semav1.TouchAllResponse
+		if proto.Unmarshal(data, &touched) == nil {
+			_ = transport.OutcomesFromWire(&touched)
 		}
 		var st semav1.StatusResponse
 		if proto.Unmarshal(data, &st) == nil {

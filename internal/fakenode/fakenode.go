@@ -123,10 +123,8 @@ func (n *Node) acquire(req transport.AcquireRequest) (sema.Info, error) {
 }
 
 func (n *Node) decide(req transport.AcquireRequest) sema.Info {
-	if h, taken := n.holds[req.Name]; taken {
-		info := h.info
-		info.Status = sema.OwnedBySomeoneElse
-		return info
+	if _, taken := n.holds[req.Name]; taken {
+		return n.holder(req.Name)
 	}
 	n.lastToken++
 	now := time.Now().UTC()
@@ -217,12 +215,10 @@ func (n *Node) ForceRelease(ctx context.Context, req transport.ForceReleaseReque
 // Get implements [transport.Backend].
 func (n *Node) Get(ctx context.Context, req transport.GetRequest) (got transport.GetResult, err error) {
 	err = n.serve(ctx, req, func() error {
-		h, taken := n.holds[req.Name]
-		if !taken {
+		if _, taken := n.holds[req.Name]; !taken {
 			return sema.ErrNotFound
 		}
-		got.Info = h.info
-		got.Info.Status = sema.OwnedBySomeoneElse
+		got = transport.GetResult{Info: n.holder(req.Name), Line: n.first(req.Name, req.Line)}
 		return nil
 	})
 	return got, err
@@ -247,7 +243,15 @@ func (n *Node) List(ctx context.Context, req transport.ListRequest) (page transp
 			page.Next = names[limit-1]
 		}
 		for _, name := range names {
-			page.Infos = append(page.Infos, n.holds[name].info)
+			info := n.holds[name].info
+			info.Waiting = len(n.lines[name])
+			page.Infos = append(page.Infos, info)
+			if line := n.first(name, req.Line); len(line) > 0 {
+				if page.Lines == nil {
+					page.Lines = map[string][]sema.Ticket{}
+				}
+				page.Lines[name] = line
+			}
 		}
 		return nil
 	})

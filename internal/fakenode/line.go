@@ -3,6 +3,7 @@ package fakenode
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport"
@@ -15,7 +16,9 @@ type Wait struct{ transport.AcquireRequest }
 // ticket is a place in a line.
 type ticket struct {
 	req     transport.AcquireRequest
-	granted chan sema.Info // has room for one
+	since   time.Time
+	granted chan sema.Info  // has room for one
+	moved   chan sema.Place // has room for the latest; nil if nobody asked
 }
 
 // Line returns the owners that wait under this name, in order.
@@ -41,9 +44,12 @@ func (n *Node) Wait(ctx context.Context, req transport.AcquireRequest, told func
 		info, err = n.acquire(req)
 		if err == nil && info.Status == sema.OwnedBySomeoneElse {
 			delete(n.clients[req.Attempt.Client].decided, req.Attempt.Seq)
-			mine = &ticket{req, make(chan sema.Info, 1)}
+			mine = &ticket{req: req, since: time.Now().UTC(), granted: make(chan sema.Info, 1)}
+			if req.Positions {
+				mine.moved = make(chan sema.Place, 1)
+			}
 			n.lines[req.Name] = append(n.lines[req.Name], mine)
-			place = sema.Place{Position: len(n.lines[req.Name]), Holder: info}
+			place = sema.Place{Position: len(n.lines[req.Name]), Holder: n.holder(req.Name)}
 		}
 		return err
 	})
@@ -53,11 +59,47 @@ func (n *Node) Wait(ctx context.Context, req transport.AcquireRequest, told func
 	if told != nil && place.Position != 0 {
 		told(place)
 	}
-	select {
-	case info := <-mine.granted:
-		return info, nil
-	case <-ctx.Done():
-		return sema.Info{}, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
+	for {
+		select {
+		case info := <-mine.granted:
+			return info, nil
+		case place := <-mine.moved:
+			if told != nil {
+				told(place)
+			}
+		case <-ctx.Done():
+			return sema.Info{}, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
+		}
+	}
+}
+
+// holder is the hold that stands before the line of this name, as others see it.
+// n.mu is held.
+func (n *Node) holder(name string) sema.Info {
+	info := n.holds[name].info
+	info.Status, info.Waiting = sema.OwnedBySomeoneElse, len(n.lines[name])
+	return info
+}
+
+// first returns the first in the line of this name, at most so many. n.mu is held.
+func (n *Node) first(name string, most int) (line []sema.Ticket) {
+	for i, t := range n.lines[name][:min(most, len(n.lines[name]))] {
+		line = append(line, sema.Ticket{Position: i + 1, Owner: t.req.Owner, Since: t.since})
+	}
+	return line
+}
+
+// tellLine tells those who asked for it where they stand now. n.mu is held.
+func (n *Node) tellLine(name string) {
+	for i, t := range n.lines[name] {
+		if t.moved == nil {
+			continue
+		}
+		select {
+		case <-t.moved: // only the latest counts
+		default:
+		}
+		t.moved <- sema.Place{Position: i + 1, Holder: n.holder(name)}
 	}
 }
 
@@ -82,6 +124,7 @@ func (n *Node) free(name string) {
 	n.lines[name] = line[1:]
 	info, _ := n.acquire(line[0].req)
 	line[0].granted <- info
+	n.tellLine(name)
 }
 
 // cancel takes the ticket of an attempt out of its line. n.mu is held.
@@ -89,6 +132,7 @@ func (n *Node) cancel(name string, a sema.Attempt) {
 	n.lines[name] = slices.DeleteFunc(n.lines[name], func(t *ticket) bool {
 		return t.req.Attempt.Client == a.Client && t.req.Attempt.Seq == a.Seq
 	})
+	n.tellLine(name)
 }
 
 // TouchAll implements [transport.Backend].

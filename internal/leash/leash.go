@@ -35,9 +35,18 @@ type Leash struct {
 func New(parent context.Context, sent moment.Moment, good time.Duration, cause error) *Leash {
 	l := &Leash{good: good, cause: cause, sent: sent}
 	l.ctx, l.cancel = context.WithCancelCause(parent)
-	l.timer = time.AfterFunc(max(0, sent.Until(good)), l.ring)
+	l.mu.Lock() // ring may come before AfterFunc has returned
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(l.untilRing(), l.ring)
 	return l
 }
+
+// maxRest is how long the timer sleeps at most. It stands still while the machine is
+// suspended: so those who wait for Done are told within that time of waking.
+const maxRest = 2 * time.Second
+
+// untilRing is how long the timer may sleep.
+func (l *Leash) untilRing() time.Duration { return min(maxRest, max(0, l.sent.Until(l.good))) }
 
 // Context is what ends.
 func (l *Leash) Context() context.Context { return leashed{l.ctx, l} }
@@ -95,18 +104,15 @@ func (l *Leash) Over() bool {
 
 func (l *Leash) end(lost bool) {
 	l.mu.Lock()
-	again := l.over
-	l.over = true
-	if !again {
-		l.lost = lost
+	defer l.mu.Unlock() // after the cancelling: whoever finds it over finds it cancelled
+	if l.over {
+		return
 	}
+	l.over, l.lost = true, lost
 	l.timer.Stop()
-	l.mu.Unlock()
-	switch {
-	case again:
-	case lost:
+	if lost {
 		l.cancel(l.cause)
-	default:
+	} else {
 		l.cancel(context.Canceled)
 	}
 }
@@ -123,7 +129,7 @@ func (l *Leash) check() (over bool) {
 	return over || late
 }
 
-// ring is the timer's: it goes off at what was the end when it was set.
+// ring is the timer's: it goes off at what was the end when it was set, or before.
 func (l *Leash) ring() {
 	if l.check() {
 		return
@@ -131,7 +137,7 @@ func (l *Leash) ring() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.over {
-		l.timer.Reset(max(0, l.sent.Until(l.good)))
+		l.timer.Reset(l.untilRing())
 	}
 }
 

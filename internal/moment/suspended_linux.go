@@ -21,7 +21,7 @@ func suspended() time.Duration {
 		boot := gettime(clockBoottime)
 		after := gettime(clockMonotonic)
 		if after-before <= maxReading {
-			return max(0, boot-after)
+			return (boot - after).Round(maxReading) // its differences are what counts
 		}
 	}
 }

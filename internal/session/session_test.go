@@ -29,6 +29,8 @@ func story(requests []any) []string {
 				retry = " again"
 			}
 			lines = append(lines, fmt.Sprintf("acquire %s seq %d open %d%s", req.Name, req.Attempt.Seq, req.Attempt.LowestOpen, retry))
+		case fakenode.Wait:
+			lines = append(lines, fmt.Sprintf("wait %s seq %d open %d", req.Name, req.Attempt.Seq, req.Attempt.LowestOpen))
 		case transport.TouchRequest:
 			lines = append(lines, fmt.Sprintf("touch %s token %d open %d", req.Name, req.Token, req.Attempt.LowestOpen))
 		case transport.ReleaseRequest:

@@ -37,8 +37,12 @@ type Granted struct {
 	Sent moment.Moment
 }
 
-// AcquireWait implements [sema.Waiter].
+// AcquireWait implements [sema.Waiter]. Earlier acquires of the name whose outcome is
+// unknown are undone first: it would wait for a hold that is its caller's own.
 func (s *Session) AcquireWait(ctx context.Context, name, owner string, timeout time.Duration, told func(sema.Place)) (sema.Info, error) {
+	if _, _, err := s.resume(ctx, name, "", 0); err != nil { // none asked for that, so none is continued
+		return sema.Info{}, err
+	}
 	granted, from, err := s.obtain(ctx, Wanted{Name: name, Owner: owner, Timeout: timeout, Wait: true, Told: told, Positions: told != nil})
 	if err != nil {
 		return sema.Info{}, err
@@ -87,6 +91,9 @@ func (s *Session) giveBack(ctx context.Context, hold sema.Info, from *lane, why 
 	_, err := s.backend.Release(ctx, transport.ReleaseRequest{Name: hold.Name, Token: hold.Token, Attempt: s.waits.heard(from)})
 	if err != nil && !errors.Is(err, sema.ErrNotHeld) {
 		return unknown(fmt.Errorf("%q was acquired, could not be touched (%w) and not be released: %w", hold.Name, why, err))
+	}
+	if errors.Is(why, sema.ErrOutcomeUnknown) {
+		return known(why)
 	}
 	return why
 }

@@ -45,6 +45,8 @@ const (
 	Kind_KIND_FORCE_RELEASE Kind = 5
 	// Tell who holds.
 	Kind_KIND_QUERY Kind = 6
+	// Take the ticket of this attempt out of its line; end no hold, decide nothing.
+	Kind_KIND_CANCEL Kind = 7
 )
 
 // Enum value maps for Kind.
@@ -57,6 +59,7 @@ var (
 		4: "KIND_EXPIRE",
 		5: "KIND_FORCE_RELEASE",
 		6: "KIND_QUERY",
+		7: "KIND_CANCEL",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":   0,
@@ -66,6 +69,7 @@ var (
 		"KIND_EXPIRE":        4,
 		"KIND_FORCE_RELEASE": 5,
 		"KIND_QUERY":         6,
+		"KIND_CANCEL":        7,
 	}
 )
 
@@ -1007,7 +1011,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x03seq\x18\a \x01(\x04R\x03seq\"=\n" +
 	"\aTrailer\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x06R\x06length\x12\x1a\n" +
-	"\bchecksum\x18\x02 \x01(\aR\bchecksum*\x89\x01\n" +
+	"\bchecksum\x18\x02 \x01(\aR\bchecksum*\x9a\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_ACQUIRE\x10\x01\x12\x0e\n" +
@@ -1017,7 +1021,8 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\vKIND_EXPIRE\x10\x04\x12\x16\n" +
 	"\x12KIND_FORCE_RELEASE\x10\x05\x12\x0e\n" +
 	"\n" +
-	"KIND_QUERY\x10\x06B3Z1github.com/semanode/sema/fsm/internal/logv1;logv1b\x06proto3"
+	"KIND_QUERY\x10\x06\x12\x0f\n" +
+	"\vKIND_CANCEL\x10\aB3Z1github.com/semanode/sema/fsm/internal/logv1;logv1b\x06proto3"
 
 var (
 	file_sema_log_v1_log_proto_rawDescOnce sync.Once
