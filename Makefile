@@ -1,10 +1,14 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test race lint generate fuzz ci
+.PHONY: test postgres race lint generate fuzz ci
 
 test:
 	go test ./...
+
+# The fencing recipes against a PostgreSQL that the tests start; skipped without one.
+postgres:
+	cd fence/postgrestest && go test ./...
 
 race:
 	go test -race ./...

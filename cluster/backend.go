@@ -78,8 +78,8 @@ func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 			commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
 		}
 		p := newProposal(commands...)
-		if p.err = o.enqueue(p); p.err != nil {
-			close(p.done) // refused; the others may have found room
+		if err := o.enqueue(p); err != nil {
+			p.answer(nil, err) // refused; the others may have found room
 		}
 		sent = append(sent, p)
 	}

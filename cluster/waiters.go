@@ -366,6 +366,13 @@ func (ws *waiters) inGrace() bool {
 	return ws.came != nil
 }
 
+// toldPlace notes that a call was told its place.
+func (ws *waiters) toldPlace(call *waitCall, position int) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	call.position = position
+}
+
 // watched are the lines in which somebody wants to know their place, each with
 // how many do.
 func (ws *waiters) watched() map[string]int {

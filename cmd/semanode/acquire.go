@@ -16,8 +16,8 @@ func newAcquireCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acquire NAME",
 		Short: "Take a semaphore, or learn who has it",
-		Long: `Acquire tries once to take the semaphore, or waits for it in line with --wait. It
-prints one of four answers:
+		Long: `Acquire tries once to take the semaphore, or waits in line for it with --wait.
+It prints one of four answers:
 
   ACQUIRED                   It is yours until the timeout; the token proves it.
   OWNED_BY_SOMEONE_ELSE      Who has it, since when and until when.
@@ -25,9 +25,9 @@ prints one of four answers:
                              The semaphore is free, not yours: try again.
   RELEASED_IN_THE_MEAN_TIME  Such a hold was released just now: try again.
 
-It exits with 0 for ACQUIRED and with 3 for the others. With --wait it is ACQUIRED,
-or OWNED_BY_SOMEONE_ELSE if the wait was in vain. Acquiring again what you have is
-no way to keep it: use touch, or lock, which runs a command and keeps it alive.`,
+It exits with 0 for ACQUIRED and with 3 for the others. With --wait, it is
+OWNED_BY_SOMEONE_ELSE if the wait was in vain. Acquiring again what you have is
+no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 		Example: `  semanode acquire nightly-report --owner backup@host7 --timeout 1m
   semanode acquire nightly-report --wait 10s
   token=$(semanode acquire nightly-report -o json | jq -r .token)`,

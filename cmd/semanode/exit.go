@@ -14,6 +14,13 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2
 	exitOtherwise = 3
+
+	// Those of lock, which takes all others from the command it runs.
+	exitNotAcquired   = 75 // in time
+	exitLost          = 76 // while the command ran
+	exitNotExecutable = 126
+	exitNotFound      = 127
+	exitSignalled     = 128 // plus the number of the signal
 )
 
 // errAnswered: the semaphore answered otherwise, and the answer was printed.
@@ -36,12 +43,37 @@ type refusal struct {
 func (e *refusal) Error() string { return e.text }
 func (e *refusal) Unwrap() error { return e.cause }
 
+// exitError is an end with an exit code of its own. Without a cause there is
+// nothing to be said about it, or it has been said.
+type exitError struct {
+	code  int
+	cause error
+}
+
+func (e *exitError) Error() string {
+	if e.cause == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.cause.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.cause }
+
+// silent reports whether an error is no news to whoever gets the exit code.
+func silent(err error) bool {
+	var exit *exitError
+	return err == nil || errors.Is(err, errAnswered) || errors.As(err, &exit) && exit.cause == nil
+}
+
 func exitCode(err error) int {
+	var exit *exitError
 	var usage usageError
 	var refused *refusal
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &exit):
+		return exit.code
 	case errors.As(err, &usage), errors.Is(err, sema.ErrInvalid):
 		return exitUsage
 	case errors.As(err, &refused), errors.Is(err, errAnswered):

@@ -134,13 +134,20 @@ func (l *localCluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// freeAddr returns a random address on loopback that nobody listens on. Its port
-// is below those that systems give to outgoing connections, so that it is most
-// likely still free at the next start.
+// drawn are the addresses that freeAddr gave out in this process: nobody listens
+// there yet, perhaps, but somebody will.
+var drawn sync.Map
+
+// freeAddr returns a random address on loopback that nobody listens on, another one
+// each time. Its port is below those that systems give to outgoing connections, so
+// that it is most likely still free at the next start.
 func freeAddr() string {
 	const lowest, ephemeral = 10000, 32768
 	for {
 		addr := net.JoinHostPort(localHost, strconv.Itoa(lowest+rand.IntN(ephemeral-lowest)))
+		if _, again := drawn.LoadOrStore(addr, true); again {
+			continue
+		}
 		if lis, err := net.Listen("tcp", addr); err == nil {
 			lis.Close()
 			return addr

@@ -8,6 +8,9 @@
 //	2  wrong usage: nothing was changed
 //	3  the semaphore answered otherwise: held by somebody else, not held, not found
 //
+// Lock, which runs a command, has those of the command and a few of its own, see
+// its help.
+//
 // Results go to stdout, everything else to stderr; an error is one line that
 // starts with "semanode: ".
 package main
@@ -29,7 +32,8 @@ func main() {
 }
 
 // run is the program. What it takes from the process around it are its arguments
-// and signals. args[0] is the name it was called by. It returns the exit code.
+// and signals, and for the command that lock runs its files and environment.
+// args[0] is the name it was called by. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -44,12 +48,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil && !began { // flags or arguments were refused
 		err = usagef("%w\nsee %s --help", err, cmd.CommandPath())
 	}
+	if silent(err) {
+		return exitCode(err)
+	}
 	if exitCode(err) == exitFailed && ctx.Err() != nil && !errors.Is(err, errInterrupted) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	if err != nil && !errors.Is(err, errAnswered) {
-		fmt.Fprintln(stderr, "semanode: "+oneLine(err))
-	}
+	fmt.Fprintln(stderr, "semanode: "+oneLine(err))
 	return exitCode(err)
 }
 
@@ -58,8 +63,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that ends at the first SIGINT or SIGTERM, so
-// that the command winds down. The second ends the process on the spot. stop
-// undoes it and waits for the goroutine.
+// that the command winds down. The second ends the process on the spot.
+// yieldSignals ends that early. stop undoes it and waits for the goroutine.
 func interruptible(parent context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
@@ -74,6 +79,7 @@ func interruptible(parent context.Context) (_ context.Context, stop func()) {
 			os.Exit(exitFailed)
 		}
 	}()
+	ctx = context.WithValue(ctx, yieldKey{}, func() { signal.Stop(signals) })
 	return ctx, func() {
 		signal.Stop(signals) // nothing is sent from here on
 		close(signals)
@@ -81,3 +87,9 @@ func interruptible(parent context.Context) (_ context.Context, stop func()) {
 		cancel(nil)
 	}
 }
+
+type yieldKey struct{}
+
+// yieldSignals makes signals the business of the command whose context this is:
+// they neither end ctx nor the process any more. It has asked for them by then.
+func yieldSignals(ctx context.Context) { ctx.Value(yieldKey{}).(func())() }

@@ -31,15 +31,20 @@ type request struct {
 // addRequest adds the flags of a request to a command.
 func addRequest(cmd *cobra.Command, env func(string) string) *request {
 	r := &request{output: choice{"text", []string{"text", "json"}}}
+	r.addEndpoints(cmd, env)
+	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "how long to try before giving up")
+	addChoice(cmd, &r.output, "output", "o", "`FORMAT` of the answer")
+	return r
+}
+
+// addEndpoints adds the flag that says whom to ask.
+func (r *request) addEndpoints(cmd *cobra.Command, env func(string) string) {
 	endpoints := env(endpointsEnv)
 	if endpoints == "" {
 		endpoints = defaultEndpoint
 	}
 	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints,
 		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; $"+endpointsEnv+" sets the default")
-	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "how long to try before giving up")
-	addChoice(cmd, &r.output, "output", "o", "`FORMAT` of the answer")
-	return r
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.

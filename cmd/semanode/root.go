@@ -29,7 +29,8 @@ Start with "semanode demo", which shows a cluster at work and kills its leader,
 or with "semanode dev", which gives you a cluster to play with.
 
 Exit codes: 0 done (for acquire: ACQUIRED), 1 failed, 2 wrong usage, 3 the
-semaphore answered otherwise (held by somebody else, not held, not found).`,
+semaphore answered otherwise (held by somebody else, not held, not found). Lock
+ends with the code of the command it runs, or one of its own: see its help.`,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
@@ -40,7 +41,7 @@ semaphore answered otherwise (held by somebody else, not held, not found).`,
 		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
 	)
 	addTo(root, useGroup,
-		newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env))
+		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env))
 	addTo(root, runGroup, newServeCmd(), newDevCmd(name), newDemoCmd())
 	addTo(root, "", newVersionCmd())
 	return root

@@ -117,7 +117,7 @@ func (s *Session) obtain(ctx context.Context, want Wanted) (Granted, *lane, erro
 			return Granted{info, sent}, from, nil
 		case info.Status == sema.OwnedBySomeoneElse && !want.Wait:
 			return Granted{}, nil, &sema.HeldError{Info: info}
-		case info.Status == sema.ForcedReleased, info.Status == sema.ReleasedInTheMeanTime: // or it lost its place in line
+		case info.Status == sema.ForcedReleased, info.Status == sema.ReleasedInTheMeanTime:
 		default:
 			return Granted{}, nil, fmt.Errorf("acquire %q: the service answered with %v, which this version does not know", want.Name, info.Status)
 		}

@@ -605,8 +605,8 @@ type WaitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The place in line, 1 is next.
 	Position uint32 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
-	// Status ACQUIRED; or RELEASED_IN_THE_MEAN_TIME: the attempt lost its place,
-	// because it was away for too long. Try again with a new one.
+	// Status ACQUIRED; or RELEASED_IN_THE_MEAN_TIME: the attempt was released before it
+	// came.
 	Info *Info `protobuf:"bytes,2,opt,name=info,proto3" json:"info,omitempty"`
 	// With position: the hold that stands before the line.
 	Holder        *Info `protobuf:"bytes,3,opt,name=holder,proto3" json:"holder,omitempty"`

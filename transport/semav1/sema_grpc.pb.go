@@ -50,8 +50,9 @@ type SemaClient interface {
 	Acquire(ctx context.Context, in *AcquireRequest, opts ...grpc.CallOption) (*AcquireResponse, error)
 	// Wait acquires and, while somebody else holds, waits in line: first come, first
 	// served. The stream tells the place in line and ends with the answer. When the
-	// call ends without one, the place is kept for a few seconds: the same attempt
-	// finds it again, on this node or another. Release by attempt gives it up at once.
+	// call is cancelled or its connection breaks, the place is kept for a few seconds:
+	// the same attempt finds it again, on this node or another. Release by attempt
+	// gives it up at once, and so does the end of the call's own deadline.
 	// A grant is good from the moment it was made, which may be long after the request
 	// was sent, or shortly before it was sent again: whoever counts a deadline of its
 	// own from the request must touch the hold first if that was long ago.
@@ -189,8 +190,9 @@ type SemaServer interface {
 	Acquire(context.Context, *AcquireRequest) (*AcquireResponse, error)
 	// Wait acquires and, while somebody else holds, waits in line: first come, first
 	// served. The stream tells the place in line and ends with the answer. When the
-	// call ends without one, the place is kept for a few seconds: the same attempt
-	// finds it again, on this node or another. Release by attempt gives it up at once.
+	// call is cancelled or its connection breaks, the place is kept for a few seconds:
+	// the same attempt finds it again, on this node or another. Release by attempt
+	// gives it up at once, and so does the end of the call's own deadline.
 	// A grant is good from the moment it was made, which may be long after the request
 	// was sent, or shortly before it was sent again: whoever counts a deadline of its
 	// own from the request must touch the hold first if that was long ago.
