@@ -39,6 +39,9 @@ func newHarness(t testing.TB, n int, tune func(*cluster.Config)) *harness {
 	for _, p := range peers {
 		cfg := cluster.Config{ID: p.ID, DataDir: filepath.Join(dir, p.ID), RaftAddr: p.Addr, GRPCAddr: "127.0.0.1:0", Peers: peers, Logger: logger.Named(p.ID),
 			ElectionTimeout: time.Second} // a test must not lose its leader because its machine is busy
+		if n == 1 {
+			cfg.ElectionTimeout = 50 * time.Millisecond // it has only itself to lose
+		}
 		if tune != nil {
 			tune(&cfg)
 		}

@@ -229,7 +229,6 @@ func (ws *waiters) depart(id attemptID, w *waiter, forGood bool) {
 	w.left = time.Now()
 	d := departure{id: id, at: w.left, due: w.left}
 	if forGood {
-		d.due = d.due.Add(clockTick / 2) // at the next look, if this is one
 		ws.gone = append(ws.gone, d)
 		return
 	}
@@ -260,8 +259,11 @@ func (ws *waiters) undoAbsent(now time.Time, propose undo) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, list := range []*[]departure{&ws.gone, &ws.leaving} {
-		for len(*list) > 0 && !(*list)[0].due.After(now) {
+		for range len(*list) { // not those that depart again meanwhile
 			d := (*list)[0]
+			if d.due.After(now) {
+				break
+			}
 			if w := ws.known[d.id]; w != nil && w.call == nil && w.left.Equal(d.at) && !ws.undo(d.id, w, propose) {
 				return
 			}
