@@ -34,6 +34,15 @@ func (n *Node) AppliedIndex() uint64 { return n.raft.AppliedIndex() }
 // entry's callers have their answer; AppliedIndex may come after.
 func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
 
+// FirstIndex returns the index of the first entry that is still in the log.
+func (n *Node) FirstIndex() uint64 {
+	first, err := n.bolt.FirstIndex()
+	if err != nil {
+		panic(err)
+	}
+	return first
+}
+
 // LastSnapshot returns the index of the last snapshot.
 func (n *Node) LastSnapshot() string { return n.raft.Stats()["last_snapshot_index"] }
 

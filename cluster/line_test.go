@@ -32,6 +32,7 @@ func TestLineIsFirstComeFirstServed(t *testing.T) {
 // TestLineOutlivesTwoLeaders kills the leader while it hands over, twice. Those in
 // line keep their places and those who hold keep their holds.
 func TestLineOutlivesTwoLeaders(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t, 3, nil)
 	var endpoints []string
 	for id, cfg := range h.cfgs {
@@ -353,6 +354,7 @@ func TestDeadlineOfACallGivesUpThePlaceAtOnce(t *testing.T) {
 // TestNewLeaderCancelsWhoDoesNotComeBack: after a grace, both those in line and
 // those who were granted meanwhile; who came back keeps its place.
 func TestNewLeaderCancelsWhoDoesNotComeBack(t *testing.T) {
+	t.Parallel()
 	h := startHarness(t, 3, func(c *cluster.Config) { c.WaiterGrace = 3 * time.Second; c.WaiterLinger = time.Hour })
 	old := h.leader()
 	acquire(t, old, "a", "holder", time.Minute)

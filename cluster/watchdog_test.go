@@ -16,6 +16,7 @@ const watchEnv = "SEMA_TEST_WATCH"
 // disk operation is under way, and lets it go on: only time in which the process
 // ran may count. The same operation, left alone, is a stall.
 func TestPauseIsNoStall(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(watchEnv) != "" {
 		watchUntilStdinCloses()
 		return
