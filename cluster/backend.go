@@ -41,9 +41,6 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 		return sema.Info{}, err
 	}
 	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
-	if o.waiters.concerns(req.Attempt, b.machine) {
-		return o.acquireWaiting(ctx, command)
-	}
 	if view := b.machine.Look(req.Name); view.Held {
 		switch overdue := view.Deadline <= o.clock.now(); {
 		case overdue && o.clock.mayExpire():

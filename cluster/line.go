@@ -26,7 +26,7 @@ func (b backend) Wait(ctx context.Context, req transport.AcquireRequest, told fu
 			o.waiters.toldPlace(call, r.Info.Waiting)
 			told(sema.Place{Position: r.Info.Waiting, Holder: r.Info})
 		}
-		return o.wait(ctx, call, req.Name, told)
+		return o.wait(ctx, call, told)
 	})
 }
 
@@ -59,13 +59,13 @@ func (o *office) waitFor(ctx context.Context, c fsm.Command, positions bool,
 }
 
 // wait is a call that has its place in line.
-func (o *office) wait(ctx context.Context, call *waitCall, name string, told func(sema.Place)) (sema.Info, error) {
+func (o *office) wait(ctx context.Context, call *waitCall, told func(sema.Place)) (sema.Info, error) {
 	for {
 		select {
 		case a := <-call.answer:
 			return a.info, a.err
-		case position := <-call.positions:
-			told(sema.Place{Position: position, Holder: o.node.machine.Look(name).Info})
+		case place := <-call.places:
+			told(place)
 		case <-ctx.Done():
 			return sema.Info{}, &sema.OutcomeUnknownError{Cause: context.Cause(ctx)}
 		case <-o.ended:
@@ -73,23 +73,6 @@ func (o *office) wait(ctx context.Context, call *waitCall, name string, told fun
 		}
 	}
 }
-
-// acquireWaiting has an acquire decided that does not wait, of an attempt that
-// does: it may be granted, but it is not there to be told later.
-func (o *office) acquireWaiting(ctx context.Context, c fsm.Command) (sema.Info, error) {
-	var waits sema.Info
-	info, err := o.waitFor(ctx, c, false, func(_ context.Context, _ *waitCall, r fsm.Result) (sema.Info, error) {
-		waits = r.Info
-		return sema.Info{}, errWaits
-	})
-	if errors.Is(err, errWaits) {
-		return waits, nil
-	}
-	return info, err
-}
-
-// errWaits makes waitFor see that nobody waits.
-var errWaits = errors.New("it is in line, and this call does not wait")
 
 // undo puts the end of an attempt into the queue.
 func (o *office) undo(c fsm.Command, then func(fsm.Result, error)) bool {
@@ -137,7 +120,8 @@ func (o *office) tellPositions(name string, watching int) {
 	var after fsm.Place
 	for more := true; more && watching > 0 && o.ctx.Err() == nil; {
 		page := make([]fsm.Place, 0, linePage)
-		after, more = o.node.machine.Line(name, after, linePage, func(p fsm.Place) { page = append(page, p) })
-		watching -= o.waiters.tell(page)
+		var holder sema.Info
+		holder, after, more = o.node.machine.Line(name, after, linePage, func(p fsm.Place) { page = append(page, p) })
+		watching -= o.waiters.tell(holder, page)
 	}
 }

@@ -15,11 +15,12 @@ import (
 // while to come back with the same attempt; then its ticket is cancelled, or what
 // it was granted meanwhile is released.
 //
-// Nothing may be taken back from somebody who was told that it is theirs. So only
-// that is released which this leader knows was granted while, or just before,
-// nobody was there; and the release is put into the proposer's queue while mu is
-// held, like the note that a call of the same attempt has come: whoever comes
-// before it prevents it, and whoever comes after it is decided after it.
+// Nothing may be taken back from somebody who was told that it is theirs. So the
+// leader takes back what it knows was granted while, or just before, nobody was
+// there; it puts that into the proposer's queue while mu is held, like the note that
+// a call of the same attempt has come: whoever comes before it prevents it, and
+// whoever comes after it is decided after it. And the state machine spares a hold
+// whose owner has learned of it in another way.
 type waiters struct {
 	linger time.Duration
 
@@ -56,7 +57,7 @@ type waiter struct {
 	left    time.Time // if nobody is there
 	pending int       // acquires on their way through the log
 	ticket  bool      // it may have a ticket
-	granted uint64    // the token that it was granted and was certainly not told of, or zero
+	granted uint64    // the token that it was granted and, as far as is known, not told of, or zero
 }
 
 type departure struct {
@@ -67,10 +68,10 @@ type departure struct {
 
 // waitCall is a call that waits for one answer.
 type waitCall struct {
-	id        attemptID
-	answer    chan waitAnswer // has room for the one answer
-	positions chan int        // has room for the latest position; nil if nobody asked
-	position  int             // as told last
+	id       attemptID
+	answer   chan waitAnswer // has room for the one answer
+	places   chan sema.Place // has room for the latest place; nil if nobody asked
+	position int             // as told last
 }
 
 // errSuperseded ends a call whose attempt is waited for by another.
@@ -102,7 +103,7 @@ func newWaiters(linger, grace time.Duration) *waiters {
 func (ws *waiters) enter(name string, a sema.Attempt, positions bool) (*waitCall, error) {
 	call := &waitCall{id: idOf(a), answer: make(chan waitAnswer, 1)}
 	if positions {
-		call.positions = make(chan int, 1)
+		call.places = make(chan sema.Place, 1)
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -127,25 +128,11 @@ func (ws *waiters) enter(name string, a sema.Attempt, positions bool) (*waitCall
 	return call, nil
 }
 
-// concerns reports whether an acquire that does not wait is about an attempt that
-// does, or did a moment ago, so that it must enter like one that waits.
-func (ws *waiters) concerns(a sema.Attempt, m *fsm.Machine) bool {
-	id := idOf(a)
-	if id.seq == 0 {
-		return false
-	}
-	ws.mu.Lock()
-	_, stray := ws.strays[id]
-	concerns, grace := ws.known[id] != nil || stray, ws.came != nil
-	ws.mu.Unlock()
-	return concerns || grace && m.Waits(a)
-}
-
 // detach takes the waiter's call away. ws.mu is held.
 func (ws *waiters) detach(w *waiter) *waitCall {
 	call := w.call
 	w.call = nil
-	if call.positions != nil {
+	if call.places != nil {
 		if ws.watching[w.name]--; ws.watching[w.name] == 0 {
 			delete(ws.watching, w.name)
 		}
@@ -169,7 +156,7 @@ func (ws *waiters) decided(id attemptID, r fsm.Result, err error) {
 		w.ticket = true
 	case r.Ticket != 0:
 		w.ticket = true
-	case r.Info.Status == sema.Acquired && !r.Repeat:
+	case r.Info.Status == sema.Acquired:
 		w.granted = r.Info.Token
 	}
 }
@@ -278,18 +265,15 @@ func (ws *waiters) undoAbsent(now time.Time, propose undo) {
 // undo proposes the end of what an attempt has, and forgets it if it has nothing.
 // ws.mu is held.
 func (ws *waiters) undo(id attemptID, w *waiter, propose undo) bool {
-	c := fsm.Command{Kind: fsm.Release, Name: w.name, Token: w.granted}
 	switch {
 	case w.pending > 0: // what it has is not known yet
 		ws.depart(id, w, true)
 		return true
-	case w.granted != 0:
-	case w.ticket:
-		c = fsm.Command{Kind: fsm.Cancel, Name: w.name, Attempt: id.attempt()}
-	default:
+	case w.granted == 0 && !w.ticket:
 		delete(ws.known, id)
 		return true
 	}
+	c := fsm.Command{Kind: fsm.Cancel, Name: w.name, Attempt: id.attempt(), Token: w.granted}
 	left := w.left
 	return propose(c, func(r fsm.Result, err error) { ws.undone(id, w, left, c, errors.Join(err, r.Err)) })
 }
@@ -303,8 +287,8 @@ func (ws *waiters) undone(id attemptID, w *waiter, left time.Time, c fsm.Command
 		return
 	}
 	switch {
-	case err != nil && !errors.Is(err, sema.ErrNotHeld):
-	case c.Kind == fsm.Cancel:
+	case err != nil:
+	case c.Token == 0:
 		w.ticket = false
 	case w.granted == c.Token:
 		w.granted = 0
@@ -385,12 +369,12 @@ func (ws *waiters) watched() map[string]int {
 
 // tell tells those whose places have changed and who want to know, and returns
 // how many want to.
-func (ws *waiters) tell(places []fsm.Place) (watching int) {
+func (ws *waiters) tell(holder sema.Info, places []fsm.Place) (watching int) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, p := range places {
 		w := ws.known[idOf(p.Attempt)]
-		if w == nil || w.call == nil || w.call.positions == nil {
+		if w == nil || w.call == nil || w.call.places == nil {
 			continue
 		}
 		watching++
@@ -399,10 +383,10 @@ func (ws *waiters) tell(places []fsm.Place) (watching int) {
 		}
 		w.call.position = p.Position
 		select {
-		case <-w.call.positions: // it was not taken; the latest is what counts
+		case <-w.call.places: // it was not taken; the latest is what counts
 		default:
 		}
-		w.call.positions <- p.Position
+		w.call.places <- sema.Place{Position: p.Position, Holder: holder}
 	}
 	return watching
 }

@@ -82,7 +82,7 @@ func TestTicketServedBeforeItsCancellation(t *testing.T) {
 	if log.commands[0].Token != 9 {
 		t.Errorf("proposed %+v", log.commands)
 	}
-	log.answer(t, fsm.Release, fsm.Result{Ended: 9}, nil)
+	log.answer(t, fsm.Cancel, fsm.Result{Ended: 9}, nil)
 	if len(ws.known) != 0 {
 		t.Errorf("known: %+v", ws.known)
 	}
@@ -131,35 +131,5 @@ func TestNothingIsUndoneBeforeItsOutcomeIsKnown(t *testing.T) {
 	}
 	ws.decided(call.id, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: 9}}, nil)
 	ws.undoAbsent(soon(), log.propose)
-	log.answer(t, fsm.Release, fsm.Result{Ended: 9}, nil)
-}
-
-// TestWhatMayHaveBeenToldIsLeftAlone: a repeated answer was somebody's before; and
-// a grant that is on its way to an older call of the same attempt.
-func TestWhatMayHaveBeenToldIsLeftAlone(t *testing.T) {
-	ws, log := newWaiters(longAgo, 0), new(proposals)
-	call, err := ws.enter("a", someAttempt, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ws.decided(call.id, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: 9}, Repeat: true}, nil)
-	ws.leave(call, false)
-	ws.undoAbsent(soon(), log.propose)
-
-	first := inLine(t, ws)
-	ws.granted(&fsm.Grant{Attempt: someAttempt, Info: sema.Info{Name: "a", Token: 10}})
-	second, err := ws.enter("a", someAttempt, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ws.decided(second.id, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: 10}, Repeat: true}, nil)
-	if a := <-first.answer; a.info.Token != 10 {
-		t.Errorf("the first call is told %+v", a)
-	}
-	ws.done(first)
-	ws.leave(second, false)
-	ws.undoAbsent(soon(), log.propose)
-	if len(log.commands) != 0 || len(ws.known) != 0 {
-		t.Errorf("proposed %+v, known %+v", log.commands, ws.known)
-	}
+	log.answer(t, fsm.Cancel, fsm.Result{Ended: 9}, nil)
 }

@@ -42,9 +42,7 @@ func (st *state) acquire(c *Command) Result {
 		return Result{Err: err}
 	}
 	if o, ok := client.outcome(c.Attempt.Seq); ok {
-		r := st.repeat(c, o)
-		r.Repeat = true
-		return r
+		return st.repeat(c, o)
 	}
 	if t := st.tickets.byAttempt[idOf(c.Attempt)]; t != nil {
 		return st.queued(c, t)
@@ -91,9 +89,7 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
 	if i := s.findAttempt(c.Attempt); i >= 0 { // the client was forgotten, its hold still stands
-		r := st.standing(s, &s.holders[i])
-		r.Repeat = true
-		return r, nil
+		return st.claim(s, i), nil
 	}
 	if s.free() {
 		s = st.writable(s)
@@ -145,6 +141,15 @@ func (st *state) standing(s *semaphore, h *hold) Result {
 	return Result{Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
 }
 
+// claim tells the holder of a hold once more.
+func (st *state) claim(s *semaphore, i int) Result {
+	if !s.holders[i].claimed {
+		s = st.writable(s)
+		s.holders[i].claimed = true
+	}
+	return st.standing(s, &s.holders[i])
+}
+
 // decideOverdue answers an acquire whose leader saw an overdue hold. It grants
 // nothing: each of its three answers tells what became of that hold. s is nil if
 // nobody holds.
@@ -173,7 +178,7 @@ func (st *state) repeat(c *Command, o outcome) Result {
 	case o.status == sema.Acquired:
 		if held {
 			if i := s.find(o.token); i >= 0 {
-				return st.standing(s, &s.holders[i])
+				return st.claim(s, i)
 			}
 		}
 		return Result{Err: sema.ErrAttemptFinished} // granted, and ended since
@@ -200,6 +205,7 @@ func (st *state) touch(c *Command) Result {
 	h := &s.holders[i]
 	h.deadline = max(h.deadline, st.clock.Add(h.timeout))
 	h.updated = st.wall(st.clock)
+	h.claimed = true
 	return st.standing(s, h)
 }
 
@@ -258,17 +264,28 @@ func (st *state) releaseAttempt(c *Command) Result {
 	return Result{}
 }
 
-// cancel takes a ticket out of the line whose client is gone. It touches no hold and
-// decides nothing, so that it can do no harm to a client that is there after all:
-// if it comes back, it waits anew, and if it was granted meanwhile, it was granted.
+// cancel takes back what an attempt has whose client is gone. It may not be gone
+// after all: so nothing is decided, and if it comes back it waits anew. The leader
+// names a hold only if it told nobody of it, and here it is spared if its owner has
+// learned of it in another way.
 func (st *state) cancel(c *Command) Result {
-	t := st.tickets.byAttempt[idOf(c.Attempt)]
-	if t == nil || t.name != c.Name {
+	s, held := st.semaphores.get(c.Name)
+	if !held {
 		return Result{}
 	}
-	s, _ := st.semaphores.get(t.name)
-	st.dequeue(s, t)
-	return Result{Ticket: t.number}
+	if t := st.tickets.byAttempt[idOf(c.Attempt)]; t != nil {
+		if t.name != c.Name {
+			return Result{}
+		}
+		st.dequeue(s, t)
+		return Result{Ticket: t.number}
+	}
+	i := s.findAttempt(c.Attempt)
+	if i < 0 || c.Token == 0 || s.holders[i].token != c.Token || s.holders[i].claimed {
+		return Result{}
+	}
+	_, r := st.end(s, i)
+	return r
 }
 
 // expire ends a hold that nobody asks for. That it is not as the leader saw it

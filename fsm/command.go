@@ -57,7 +57,7 @@ const (
 	Expire       Kind = 4 // end the hold with this token if it is overdue since this deadline
 	ForceRelease Kind = 5 // end the hold with this token, whoever asks
 	Query        Kind = 6 // tell who holds
-	Cancel       Kind = 7 // take the ticket of this attempt out of its line, and decide nothing
+	Cancel       Kind = 7 // take back what this attempt has as long as nobody was told: its ticket, or the hold with this token
 )
 
 func (k Kind) known() bool { return k >= Acquire && k <= Cancel }
@@ -97,8 +97,6 @@ type Result struct {
 	// Cancel took away, or zero. With an Acquire, Info is then that of the hold that
 	// it waits for.
 	Ticket uint64
-	// Repeat is true if an Acquire was decided before: somebody may have been told.
-	Repeat bool
 }
 
 // Grant is a hold that somebody was given who waited in line.

@@ -33,6 +33,7 @@ type modelHold struct {
 	timeout, deadline time.Duration
 	created, updated  time.Time
 	attempt           sema.Attempt
+	claimed           bool
 }
 
 type modelClient struct {
@@ -134,6 +135,7 @@ func (m *model) command(c fsm.Command) fsm.Result {
 		}
 		h.deadline = max(h.deadline, m.clock+h.timeout)
 		h.updated = m.wall(m.clock)
+		h.claimed = true
 		return m.standing(c.Name)
 	case fsm.Release:
 		return m.release(c)
@@ -155,6 +157,8 @@ func (m *model) command(c fsm.Command) fsm.Result {
 			number := m.lines[name][i].number
 			m.leave(name, i)
 			return fsm.Result{Ticket: number}
+		} else if i < 0 && named && c.Token != 0 && h.ownedBy(c.Attempt) && !h.claimed {
+			return m.end(c.Name)
 		}
 		return fsm.Result{}
 	default: // Query
@@ -178,9 +182,7 @@ func (m *model) acquire(c fsm.Command) fsm.Result {
 		return fsm.Result{Err: err}
 	}
 	if before, decided := client.answers[c.Attempt.Seq]; decided {
-		r := m.again(c, before)
-		r.Repeat = true
-		return r
+		return m.again(c, before)
 	}
 	if r, waits := m.waiting(c); waits {
 		return r
@@ -205,9 +207,7 @@ func (m *model) decide(c fsm.Command) (fsm.Result, modelAnswer) {
 	case !overdue && h == nil:
 		h = m.grant(c)
 	case !overdue && h.ownedBy(c.Attempt): // by a client that was forgotten
-		r := m.standing(c.Name)
-		r.Repeat = true
-		return r, modelAnswer{status: sema.Acquired, token: h.token}
+		h.claimed = true
 	case c.Wait:
 		return m.wait(c), modelAnswer{}
 	default:
@@ -233,6 +233,7 @@ func (m *model) again(c fsm.Command, before modelAnswer) fsm.Result {
 	h := m.holds[c.Name]
 	switch {
 	case before.status == sema.Acquired && h != nil && h.token == before.token:
+		h.claimed = true
 		return m.standing(c.Name)
 	case before.status == sema.Acquired:
 		return fsm.Result{Err: sema.ErrAttemptFinished}

@@ -143,6 +143,9 @@ func (r *replicas) command(t *rapid.T) fsm.Command {
 	if c.Kind == fsm.Acquire && rapid.Bool().Draw(t, "plain") {
 		return c
 	}
+	if h := r.model.holds[c.Name]; h != nil && c.Kind == fsm.Cancel && rapid.Bool().Draw(t, "as the holder") {
+		c.Attempt.Client, c.Attempt.Seq = h.attempt.Client, h.attempt.Seq
+	}
 	c.Token = rapid.Uint64Range(0, r.model.token+1).Draw(t, "token")
 	c.Deadline = fsm.Time(r.model.clock)
 	if h := r.model.holds[c.Name]; h != nil && rapid.IntRange(0, 3).Draw(t, "as it stands") > 0 {

@@ -165,13 +165,6 @@ func (t *ticket) place() Place {
 	return Place{Number: t.number, Name: t.name, Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq}}
 }
 
-// Waits reports whether the attempt has a ticket.
-func (m *Machine) Waits(a sema.Attempt) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.state.tickets.byAttempt[idOf(a)] != nil
-}
-
 // Tickets visits up to limit tickets of all lines with numbers above after, and
 // returns the number to go on after, or 0 at the end. No entry is applied while
 // visit runs, and visit must not call the machine.
@@ -192,21 +185,21 @@ func (m *Machine) Tickets(after uint64, limit int, visit func(Place)) (next uint
 }
 
 // Line visits up to limit places of a semaphore's line behind after, the zero
-// Place for its head, and returns the last one visited and whether there are
-// more. If after has left the line by now, nobody can tell who is behind it, and
-// there are no more: begin anew.
-func (m *Machine) Line(name string, after Place, limit int, visit func(Place)) (last Place, more bool) {
+// Place for its head, and returns the hold that stands before it, the last place
+// visited and whether there are more. If after has left the line by now, nobody can
+// tell who is behind it, and there are no more: begin anew.
+func (m *Machine) Line(name string, after Place, limit int, visit func(Place)) (holder sema.Info, last Place, more bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s, ok := m.state.semaphores.get(name)
 	if !ok {
-		return Place{}, false
+		return sema.Info{}, Place{}, false
 	}
 	t := s.line.first
 	if after.Number != 0 {
 		before := m.state.tickets.byAttempt[idOf(after.Attempt)]
 		if before == nil || before.number != after.Number {
-			return Place{}, false
+			return sema.Info{}, Place{}, false
 		}
 		t = before.behind
 	}
@@ -216,5 +209,5 @@ func (m *Machine) Line(name string, after Place, limit int, visit func(Place)) (
 		last.Position = position
 		visit(last)
 	}
-	return last, t != nil
+	return m.state.info(sema.OwnedBySomeoneElse, s, s.soonest()), last, t != nil
 }

@@ -132,9 +132,13 @@ func TestLine(t *testing.T) {
 		var got []string
 		var last fsm.Place
 		for more := true; more; {
-			last, more = m.Line("a", last, limit, func(p fsm.Place) {
+			var holder sema.Info
+			holder, last, more = m.Line("a", last, limit, func(p fsm.Place) {
 				got = append(got, fmt.Sprintf("%d: %d %s %d", p.Position, p.Number, p.Name, p.Attempt.Client[0]))
 			})
+			if holder != m.Look("a").Info {
+				t.Errorf("before the line stands %+v", holder)
+			}
 		}
 		if !slices.Equal(got, []string{"1: 1 a 11", "2: 3 a 12", "3: 4 a 13", "4: 5 a 14"}) {
 			t.Errorf("%d at a time: got %v", limit, got)
@@ -145,27 +149,27 @@ func TestLine(t *testing.T) {
 // TestLineThatMoves: a page cannot follow a ticket that has left.
 func TestLineThatMoves(t *testing.T) {
 	m := linedUp(t)
-	first, more := m.Line("a", fsm.Place{}, 1, func(fsm.Place) {})
+	_, first, more := m.Line("a", fsm.Place{}, 1, func(fsm.Place) {})
 	if first.Number != 1 || !more {
 		t.Fatalf("the head is %+v, more %v", first, more)
 	}
 	apply(t, m, entryOf(t, at(0), cancel("a", 12, 1)))
 	var got []uint64
-	if _, more := m.Line("a", first, 9, func(p fsm.Place) { got = append(got, p.Number) }); more || !slices.Equal(got, []uint64{4, 5}) {
+	if _, _, more := m.Line("a", first, 9, func(p fsm.Place) { got = append(got, p.Number) }); more || !slices.Equal(got, []uint64{4, 5}) {
 		t.Errorf("behind the head, without its neighbour: %v, more %v", got, more)
 	}
 	apply(t, m, entryOf(t, at(0), fsm.Command{Kind: fsm.Release, Name: "a", Token: 1}))
 	visit := func(p fsm.Place) { t.Errorf("%+v was visited", p) }
-	if last, more := m.Line("a", first, 9, visit); more || last != (fsm.Place{}) {
+	if _, last, more := m.Line("a", first, 9, visit); more || last != (fsm.Place{}) {
 		t.Errorf("behind a ticket that was served: %+v, more %v", last, more)
 	}
 	// The attempt that was served waits again, as another number: that is no place to go on from.
 	apply(t, m, entryOf(t, at(6*fsm.ClientRetention), fsm.Command{Kind: fsm.Release, Name: "a", Token: 4}, waiting("a", 11, 1)))
-	if last, more := m.Line("a", first, 9, visit); more || last != (fsm.Place{}) {
+	if _, last, more := m.Line("a", first, 9, visit); more || last != (fsm.Place{}) {
 		t.Errorf("behind the former ticket of an attempt that has another: %+v, more %v", last, more)
 	}
 	for _, name := range []string{"b", "d"} {
-		if last, more := m.Line(name, fsm.Place{}, 9, visit); more || last != (fsm.Place{}) {
+		if _, last, more := m.Line(name, fsm.Place{}, 9, visit); more || last != (fsm.Place{}) {
 			t.Errorf("the line of %q: %+v, more %v", name, last, more)
 		}
 	}

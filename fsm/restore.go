@@ -174,6 +174,8 @@ func (h *hold) decode(body []byte) error {
 			f.client(&h.client)
 		case 8:
 			f.uint(&h.seq)
+		case 9:
+			f.bool(&h.claimed)
 		default:
 			f.unknown("hold")
 		}

@@ -27,6 +27,9 @@ type hold struct {
 	updated  int64 // wall clock
 	client   sema.ClientID
 	seq      uint64
+	// claimed: its owner was told of it, or may have been, since it was granted: it was
+	// touched, or its attempt was repeated. A Cancel spares it then.
+	claimed bool
 }
 
 func (h *hold) overdue(now Time) bool { return h.deadline <= now }

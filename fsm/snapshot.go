@@ -124,7 +124,8 @@ func (h *hold) append(b []byte) []byte {
 	b = appendUint(b, 5, uint64(h.created))
 	b = appendUint(b, 6, uint64(h.updated))
 	b = appendClient(b, 7, h.client)
-	return appendUint(b, 8, h.seq)
+	b = appendUint(b, 8, h.seq)
+	return appendBool(b, 9, h.claimed)
 }
 
 func (c *client) append(b []byte, id sema.ClientID, generation uint64) []byte {

@@ -243,9 +243,6 @@ func tellResult(r fsm.Result) string {
 	if r.Ticket != 0 {
 		say("ticket=%d", r.Ticket)
 	}
-	if r.Repeat {
-		say("again")
-	}
 	if r.Ended != 0 {
 		say("ended=%d", r.Ended)
 	}

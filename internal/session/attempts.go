@@ -25,6 +25,7 @@ type attempts struct {
 // it. So when the window is full, new attempts go under a fresh identity, and the
 // old lane is left to those that still use it.
 type lane struct {
+	of     *attempts // whose mu guards it
 	client sema.ClientID
 	lowest uint64 // the lowest open Seq, or next if none is open
 	next   uint64 // the Seq that was not given out yet
@@ -38,9 +39,15 @@ type attempt struct {
 	seq  uint64
 }
 
-func newAttempts(id sema.ClientID) *attempts { return &attempts{lane: newLane(id)} }
+func newAttempts(id sema.ClientID) *attempts {
+	as := new(attempts)
+	as.lane = as.newLane(id)
+	return as
+}
 
-func newLane(id sema.ClientID) *lane { return &lane{client: id, lowest: 1, next: 1} }
+func (as *attempts) newLane(id sema.ClientID) *lane {
+	return &lane{of: as, client: id, lowest: 1, next: 1}
+}
 
 // bit is where open has seq.
 func bit(seq uint64) (word int, mask uint64) {
@@ -54,7 +61,7 @@ func (as *attempts) begin() attempt {
 	defer as.mu.Unlock()
 	l := as.lane
 	if l.next-l.lowest >= sema.MaxOpenAttempts {
-		l = newLane(NewClientID())
+		l = as.newLane(NewClientID())
 		as.lane = l
 	}
 	a := attempt{lane: l, seq: l.next}
@@ -87,8 +94,11 @@ func (as *attempts) wire(a attempt) sema.Attempt {
 }
 
 // heard tells the cluster which answers have arrived: what requests carry that
-// are no attempt. A nil lane stands for the current one.
+// are no attempt. The lane may be that of others; nil stands for the current one.
 func (as *attempts) heard(l *lane) sema.Attempt {
+	if l != nil && l.of != as {
+		return l.of.heard(l)
+	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if l == nil {

@@ -45,7 +45,8 @@ const (
 	Kind_KIND_FORCE_RELEASE Kind = 5
 	// Tell who holds.
 	Kind_KIND_QUERY Kind = 6
-	// Take the ticket of this attempt out of its line; end no hold, decide nothing.
+	// Take the ticket of this attempt out of its line or, if it was granted, end the
+	// hold with this token, unless its owner has claimed it. Decide nothing.
 	Kind_KIND_CANCEL Kind = 7
 )
 
@@ -547,10 +548,12 @@ type Hold struct {
 	Timeout  int64                  `protobuf:"varint,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	Deadline int64                  `protobuf:"varint,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Unix nanoseconds.
-	Created       int64  `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
-	Updated       int64  `protobuf:"varint,6,opt,name=updated,proto3" json:"updated,omitempty"`
-	Client        []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
-	Seq           uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
+	Created int64  `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	Updated int64  `protobuf:"varint,6,opt,name=updated,proto3" json:"updated,omitempty"`
+	Client  []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
+	Seq     uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
+	// It was touched, or its attempt was repeated, since it was granted.
+	Claimed       bool `protobuf:"varint,9,opt,name=claimed,proto3" json:"claimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +642,13 @@ func (x *Hold) GetSeq() uint64 {
 		return x.Seq
 	}
 	return 0
+}
+
+func (x *Hold) GetClaimed() bool {
+	if x != nil {
+		return x.Claimed
+	}
+	return false
 }
 
 type Client struct {
@@ -978,7 +988,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\tSemaphore\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\apermits\x18\x02 \x01(\rR\apermits\x12+\n" +
-	"\aholders\x18\x03 \x03(\v2\x11.sema.log.v1.HoldR\aholders\"\xc6\x01\n" +
+	"\aholders\x18\x03 \x03(\v2\x11.sema.log.v1.HoldR\aholders\"\xe0\x01\n" +
 	"\x04Hold\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x18\n" +
@@ -987,7 +997,8 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x06 \x01(\x03R\aupdated\x12\x16\n" +
 	"\x06client\x18\a \x01(\fR\x06client\x12\x10\n" +
-	"\x03seq\x18\b \x01(\x04R\x03seq\"\x8b\x01\n" +
+	"\x03seq\x18\b \x01(\x04R\x03seq\x12\x18\n" +
+	"\aclaimed\x18\t \x01(\bR\aclaimed\"\x8b\x01\n" +
 	"\x06Client\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1e\n" +
 	"\n" +
