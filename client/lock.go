@@ -163,7 +163,8 @@ func (l *Lock) Deadline() time.Time { return time.Now().Add(l.leash.Sent().Until
 // Unlock releases the hold and ends Context. It is idempotent: once the hold is
 // gone every call returns the same. An error that matches [sema.ErrLost] says
 // that it was gone before; any other means that the hold may stand until its
-// timeout, and that Unlock may be called again.
+// timeout, and that Unlock may be called again. It takes no longer than the hold's
+// timeout: by then the hold is gone by itself.
 func (l *Lock) Unlock(ctx context.Context) error {
 	l.client.keeper.remove(l) // whatever comes: it is not kept any longer
 	l.leash.Drop()
@@ -176,6 +177,8 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	if l.unlocked {
 		return l.result
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.info.Timeout)
+	defer cancel()
 	released, err := l.client.caller.Release(ctx, transport.ReleaseRequest{Name: l.Name(), Token: l.Token()})
 	switch {
 	case err == nil && released:

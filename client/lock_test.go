@@ -268,6 +268,86 @@ func TestUnlockWhoseAnswerWasLost(t *testing.T) {
 	})
 }
 
+// TestUnlockDoesNotTryForEver: when the timeout has passed, the hold is gone by
+// itself.
+func TestUnlockDoesNotTryForEver(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		l := lock(t, c, "a", client.LockOptions{Timeout: 10 * time.Second})
+		node.Intercept(func(context.Context, any, func() error) error { return fakenode.ErrLost })
+		began := time.Now()
+		if err := l.Unlock(context.Background()); !errors.Is(err, sema.ErrOutcomeUnknown) || time.Since(began) > 11*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		node.Intercept(nil)
+		unlock(t, l)
+	})
+}
+
+// TestUnlockWithAContextThatHasEnded lets go of the hold all the same: it is not
+// kept alive any longer.
+func TestUnlockWithAContextThatHasEnded(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		ts := watchTouches(node)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range 20 {
+			l := lock(t, c, fmt.Sprint(i), client.LockOptions{})
+			if err := l.Unlock(ended); !errors.Is(err, context.Canceled) || l.Context().Err() == nil {
+				t.Errorf("unlock: %v, and the context: %v", err, l.Context().Err())
+			}
+		}
+		time.Sleep(aMinute)
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		if len(ts.sizes) != 0 {
+			t.Errorf("%d messages kept them alive", len(ts.sizes))
+		}
+	})
+}
+
+// TestLockThatTookLongIsTouchedInTime, also with much time set aside.
+func TestLockThatTookLongIsTouchedInTime(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, _ *fakenode.Node, c *client.Client) {
+		first := lock(t, c, "a", client.LockOptions{})
+		time.AfterFunc(9*time.Second, func() { unlock(t, first) })
+		second := lock(t, c, "a", client.LockOptions{Timeout: 30 * time.Second, WindDown: 15 * time.Second})
+		time.Sleep(aMinute)
+		if err := second.Context().Err(); err != nil {
+			t.Errorf("in a healthy cluster: %v", context.Cause(second.Context()))
+		}
+		unlock(t, second)
+	})
+}
+
+// TestSlowMessageDoesNotStarveAShortTimeout: the message for a long one hangs when
+// a short one comes.
+func TestSlowMessageDoesNotStarveAShortTimeout(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		hung := make(chan struct{}, 1)
+		long := lock(t, c, "long", client.LockOptions{Timeout: 3 * time.Minute})
+		node.Intercept(func(ctx context.Context, req any, apply func() error) error {
+			if all, ok := req.(transport.TouchAllRequest); ok && len(all.Holds) == 1 && all.Holds[0].Name == "long" {
+				select {
+				case hung <- struct{}{}:
+				default:
+				}
+				<-ctx.Done()
+				return fakenode.ErrLost
+			}
+			return apply()
+		})
+		<-hung
+		short := lock(t, c, "short", client.LockOptions{Timeout: time.Second})
+		time.Sleep(30 * time.Second)
+		if err := short.Context().Err(); err != nil {
+			t.Errorf("the short one: %v", context.Cause(short.Context()))
+		}
+		node.Intercept(nil)
+		unlock(t, short)
+		unlock(t, long)
+	})
+}
+
 func TestLockWaitsItsTurnAndNoLonger(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
 		first := lock(t, c, "a", client.LockOptions{Owner: "first"})

@@ -329,3 +329,30 @@ func TestAServerOfSomethingElse(t *testing.T) {
 		t.Errorf("got %v, want Unimplemented", err)
 	}
 }
+
+// TestReleaseWhoseAnswerWasLostAndThatFindsItFree did its work: the first try freed
+// the semaphore, and the second found it so.
+func TestReleaseWhoseAnswerWasLostAndThatFindsItFree(t *testing.T) {
+	node := serve(t, nil)
+	c := dial(t, node.addr)
+	loseOne := func() {
+		node.Intercept(func(_ context.Context, _ any, apply func() error) error {
+			node.Intercept(nil)
+			_ = apply()
+			return fakenode.ErrLost
+		})
+	}
+	l, err := c.Lock(t.Context(), "a", client.LockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loseOne()
+	if err := l.Unlock(t.Context()); err != nil {
+		t.Errorf("unlock: %v", err)
+	}
+	token := mustAcquire(t, c, "a").Token
+	loseOne()
+	if released, err := c.ReleaseToken(t.Context(), "a", token); !released || err != nil {
+		t.Errorf("release by token: %v, %v", released, err)
+	}
+}

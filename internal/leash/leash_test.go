@@ -136,3 +136,14 @@ func BenchmarkErr(b *testing.B) {
 		_ = ctx.Err()
 	}
 }
+
+// TestEndInThePast: the timer may ring before New has returned.
+func TestEndInThePast(t *testing.T) {
+	for range 1000 {
+		l := leash.New(t.Context(), moment.Moment{}, time.Second, errLost)
+		<-l.Context().Done()
+		if !l.Drop() {
+			t.Fatal("it was not lost")
+		}
+	}
+}
