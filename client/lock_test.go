@@ -187,6 +187,35 @@ func TestLockEndsInTimeIfNobodyAnswers(t *testing.T) {
 	}
 }
 
+// TestTouchCountsFromBeforeItWasSent: its answer took its time, and the hold's time
+// ran meanwhile.
+func TestTouchCountsFromBeforeItWasSent(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		const timeout, slow = 30 * time.Second, 1500 * time.Millisecond
+		l := lock(t, c, "a", client.LockOptions{Timeout: timeout})
+		var touched time.Time
+		node.Intercept(func(_ context.Context, req any, apply func() error) error {
+			if _, ok := req.(transport.TouchAllRequest); !ok {
+				return apply()
+			}
+			if !touched.IsZero() {
+				return fakenode.ErrLost // nobody answers any more
+			}
+			touched = time.Now()
+			err := apply()
+			time.Sleep(slow)
+			return err
+		})
+		<-l.Context().Done()
+		want := touched.Add(timeout - sema.DriftMargin(timeout))
+		if d := time.Until(want); d < -2*time.Millisecond || d > 2*time.Millisecond {
+			t.Errorf("ended %v before its time", d)
+		}
+		node.Intercept(nil)
+		unlock(t, l)
+	})
+}
+
 func TestLateAnswerDoesNotReviveALock(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
 		l := lock(t, c, "a", client.LockOptions{Timeout: 3 * time.Second})
