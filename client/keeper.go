@@ -19,7 +19,7 @@ const (
 	touchBytes = transport.MaxMessageBytes * 3 / 4
 	// holdBytes is what a hold takes in a message besides its name, at most.
 	holdBytes = 24
-	// minBeat and maxBeat bound the time that one message is given to be answered.
+	// minBeat and maxBeat bound the time that one message is given.
 	minBeat = 250 * time.Millisecond
 	maxBeat = 10 * time.Second
 	// maxRest is how long the keeper sleeps at most: after a suspension of the
@@ -63,7 +63,7 @@ func (k *keeper) add(l *Lock) bool {
 	third := l.info.Timeout / 3
 	if k.shortest == 0 || third < k.shortest {
 		if k.shortest = third; k.abort != nil {
-			k.abort() // it was given more time than this lock has
+			time.AfterFunc(max(third, minBeat), k.abort) // it was given more time than this lock has
 		}
 	}
 	first := time.Now().Add(max(0, jitter(third-l.touched.Elapsed())))
@@ -248,12 +248,12 @@ func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
 	return ok
 }
 
-// sending is the context of a message, which has no more time than the shortest
-// timeout leaves.
+// sending is the context of a message. A node has half of its time to answer, which
+// is the beat; the other half is for another node.
 func (k *keeper) sending(ctx context.Context) (context.Context, context.CancelFunc) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, min(max(k.shortest, minBeat), maxBeat))
+	ctx, cancel := context.WithTimeout(ctx, min(max(2*k.shortest, minBeat), maxBeat))
 	k.abort = cancel
 	return ctx, cancel
 }

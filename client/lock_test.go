@@ -377,6 +377,58 @@ func TestSlowMessageDoesNotStarveAShortTimeout(t *testing.T) {
 	})
 }
 
+// slowly makes everything take a while, and be given up by whoever gives up.
+func slowly(node *fakenode.Node, d time.Duration) {
+	node.Intercept(func(ctx context.Context, _ any, apply func() error) error {
+		select {
+		case <-time.After(d):
+			return apply()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// TestLocksThatComeAndGoDoNotStarveALongOne: each is shorter than the one that stays.
+func TestLocksThatComeAndGoDoNotStarveALongOne(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		slowly(node, 50*time.Millisecond)
+		long := lock(t, c, "long", client.LockOptions{Timeout: 30 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*aMinute)
+		defer cancel()
+		var workers sync.WaitGroup
+		for i := range 20 {
+			workers.Go(func() {
+				time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+				for ctx.Err() == nil {
+					if l, err := c.TryLock(ctx, fmt.Sprint(i), client.LockOptions{Timeout: 20 * time.Second}); err == nil {
+						time.Sleep(100 * time.Microsecond)
+						_ = l.Unlock(context.Background())
+					}
+				}
+			})
+		}
+		workers.Wait()
+		if err := long.Context().Err(); err != nil {
+			t.Errorf("in a healthy cluster: %v", context.Cause(long.Context()))
+		}
+		unlock(t, long)
+	})
+}
+
+// TestSlowAnswersAreWaitedFor, if the timeout leaves time for them.
+func TestSlowAnswersAreWaitedFor(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
+		slowly(node, 200*time.Millisecond)
+		l := lock(t, c, "a", client.LockOptions{Timeout: time.Second})
+		time.Sleep(aMinute)
+		if err := l.Context().Err(); err != nil {
+			t.Errorf("in a healthy cluster: %v", context.Cause(l.Context()))
+		}
+		unlock(t, l)
+	})
+}
+
 func TestLockWaitsItsTurnAndNoLonger(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, node *fakenode.Node, c *client.Client) {
 		first := lock(t, c, "a", client.LockOptions{Owner: "first"})

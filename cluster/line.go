@@ -45,7 +45,9 @@ func (o *office) waitFor(ctx context.Context, c fsm.Command, positions bool,
 		case told && errors.Is(err, sema.ErrInvalid):
 			o.waiters.refused(call)
 		case told && err == nil:
-			o.waiters.done(call)
+			if !o.waiters.done(call) {
+				info, err = sema.Info{}, &sema.OutcomeUnknownError{Cause: errSuperseded}
+			}
 		default:
 			o.waiters.leave(call, errors.Is(err, sema.ErrAttemptFinished) || errors.Is(ctx.Err(), context.DeadlineExceeded))
 		}

@@ -71,6 +71,32 @@ func TestLateDuplicateTakesNothingBack(t *testing.T) {
 	forgotten(t, n)
 }
 
+// TestCopyThatCrossesItsOwnWait: the first is on its way to the disk when a copy
+// comes whose connection is gone. Either the first is told and keeps the hold, or it
+// is not told.
+func TestCopyThatCrossesItsOwnWait(t *testing.T) {
+	n := startHarness(t, 1, shortLinger).leader()
+	for i := range uint64(300) {
+		name := fmt.Sprint("a", i)
+		told := make(chan uint64, 1)
+		go func() {
+			info, err := n.Backend().Wait(t.Context(), requestOf(name, i, 1, false), nil)
+			if err != nil {
+				info.Token = 0
+			}
+			told <- info.Token
+		}()
+		for began := time.Now(); time.Since(began) < time.Duration(i%30)*20*time.Microsecond; {
+			runtime.Gosched()
+		}
+		_, _ = n.Backend().Wait(over(), requestOf(name, i, 1, true), nil)
+		if token := <-told; token != 0 {
+			defer wantHeld(t, n, name, token)
+		}
+	}
+	forgotten(t, n)
+}
+
 // TestAcquireAfterAnAbandonedWait: what a plain acquire is told stays true,
 // whatever became of the wait of the same attempt, and whether the acquire says
 // that it is a retry or not.

@@ -103,7 +103,7 @@ func (o *office) observe(c *fsm.Command, r *fsm.Result) {
 	if r.Err == nil && c.Kind == fsm.Acquire && r.Info.Status == sema.Acquired {
 		o.expiry.add(fsm.Deadline{Name: c.Name, Token: r.Info.Token, At: r.Deadline})
 	}
-	if r.Ticket != 0 {
+	if c.Kind == fsm.Acquire && r.Ticket != 0 {
 		o.awaited.add(fsm.Deadline{Name: c.Name, Token: r.Info.Token, At: r.Deadline})
 	}
 	if g := r.Granted; g != nil {

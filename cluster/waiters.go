@@ -83,12 +83,10 @@ type waitAnswer struct {
 }
 
 // say gives the call its answer, unless it has one.
-func (c *waitCall) say(a waitAnswer) (said bool) {
+func (c *waitCall) say(a waitAnswer) {
 	select {
 	case c.answer <- a:
-		return true
 	default:
-		return false
 	}
 }
 
@@ -114,10 +112,14 @@ func (ws *waiters) enter(name string, a sema.Attempt, positions bool) (*waitCall
 		ws.known[call.id] = w
 	case w.name != name:
 		return nil, &sema.InvalidError{Field: "name", Value: name, Limit: "the name that this attempt waits for"}
-	case w.call != nil && !ws.detach(w).say(waitAnswer{err: &sema.OutcomeUnknownError{Cause: errSuperseded}}):
-		w.granted = 0 // it is on its way to tell somebody
+	case w.call != nil:
+		ws.detach(w).say(waitAnswer{err: &sema.OutcomeUnknownError{Cause: errSuperseded}})
 	}
-	if delete(ws.strays, call.id); ws.came != nil {
+	if stray, ok := ws.strays[call.id]; ok {
+		w.granted = stray.Token
+		delete(ws.strays, call.id)
+	}
+	if ws.came != nil {
 		ws.came[call.id] = true
 	}
 	w.call = call
@@ -151,7 +153,8 @@ func (ws *waiters) decided(id attemptID, r fsm.Result, err error) {
 	}
 	w.pending--
 	switch {
-	case err != nil: // it changed nothing, or the office is over
+	case err != nil: // it changed nothing, or the office is over; it may have a ticket from the one before
+		w.ticket = w.ticket || ws.came != nil
 	case errors.Is(r.Err, sema.ErrAttemptFinished): // as its client said, who may have a ticket all the same
 		w.ticket = true
 	case r.Ticket != 0:
@@ -177,14 +180,19 @@ func (ws *waiters) granted(g *fsm.Grant) {
 	}
 }
 
-// done notes that a call was told how its attempt was decided.
-func (ws *waiters) done(call *waitCall) {
+// done asks, for a call that has its answer, whether it may tell: not if another
+// call of the same attempt has come, whose client it may be that has gone. Who was
+// allowed to is done.
+func (ws *waiters) done(call *waitCall) (mayTell bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if w := ws.known[call.id]; w != nil && w.call == call {
-		ws.detach(w)
-		delete(ws.known, call.id)
+	w := ws.known[call.id]
+	if w == nil || w.call != call {
+		return false
 	}
+	ws.detach(w)
+	delete(ws.known, call.id)
+	return true
 }
 
 // refused notes that a call asked for something that cannot be: it is as if it
@@ -316,6 +324,10 @@ func (ws *waiters) undoLost(now time.Time, m *fsm.Machine, propose undo) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, p := range page {
+		if _, served := ws.strays[idOf(p.Attempt)]; served { // since it was read
+			ws.checked = p.Number
+			continue
+		}
 		if !ws.adopt(idOf(p.Attempt), &waiter{name: p.Name, ticket: true}, propose) {
 			return
 		}

@@ -133,3 +133,52 @@ func TestNothingIsUndoneBeforeItsOutcomeIsKnown(t *testing.T) {
 	ws.undoAbsent(soon(), log.propose)
 	log.answer(t, fsm.Cancel, fsm.Result{Ended: 9}, nil)
 }
+
+// TestOneCallMayTell: the one that came last. What an older one was about to say it
+// must keep to itself, because what the attempt has is taken back if the newer one
+// leaves.
+func TestOneCallMayTell(t *testing.T) {
+	ws := newWaiters(longAgo, 0)
+	first := inLine(t, ws)
+	ws.granted(&fsm.Grant{Attempt: someAttempt, Info: sema.Info{Name: "a", Token: 9}})
+	second, err := ws.enter("a", someAttempt, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ws.done(first) {
+		t.Error("the first may tell")
+	}
+	if !ws.done(second) {
+		t.Error("the second may not tell")
+	}
+}
+
+// TestTicketOfTheOfficeBefore: its client comes back, is turned away, and dies.
+func TestTicketOfTheOfficeBefore(t *testing.T) {
+	ws, log := newWaiters(longAgo, time.Hour), new(proposals)
+	call, err := ws.enter("a", someAttempt, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.decided(call.id, fsm.Result{}, sema.ErrOverloaded)
+	ws.leave(call, false)
+	ws.undoAbsent(soon(), log.propose)
+	log.answer(t, fsm.Cancel, fsm.Result{Ticket: 7}, nil)
+}
+
+// TestStrayWhoseClientDies: what was granted before it came back is not forgotten.
+func TestStrayWhoseClientDies(t *testing.T) {
+	ws, log := newWaiters(longAgo, time.Hour), new(proposals)
+	ws.granted(&fsm.Grant{Attempt: someAttempt, Info: sema.Info{Name: "a", Token: 9}})
+	call, err := ws.enter("a", someAttempt, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.decided(call.id, fsm.Result{}, errAbandoned)
+	ws.leave(call, false)
+	ws.undoAbsent(soon(), log.propose)
+	if log.commands[0].Token != 9 {
+		t.Errorf("proposed %+v", log.commands)
+	}
+	log.answer(t, fsm.Cancel, fsm.Result{Ended: 9}, nil)
+}

@@ -16,8 +16,8 @@ func takeSignals(ctx context.Context) (_ <-chan os.Signal, stop func()) {
 	signals := make(chan os.Signal, 16)
 	// SIGPIPE is among them so that a line for people which nobody reads any more
 	// does not end this process, while the command runs.
-	take := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE}
-	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH} {
+	take := []os.Signal{syscall.SIGPIPE}
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH} {
 		if !signal.Ignored(sig) {
 			take = append(take, sig)
 		}

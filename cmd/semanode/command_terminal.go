@@ -80,9 +80,10 @@ func (g *group) stopped(by syscall.Signal) {
 	// Stopped by SIGSTOP it is somebody's who knows why: it is waited for.
 }
 
-// suspend stops this process with its command, for a shell to resume it. The hold
-// may end meanwhile: then the command, which did nothing either, never goes on.
+// suspend stops this process with the whole group, for a shell to resume it. The
+// hold may end meanwhile: then the command, which did nothing either, never goes on.
 func (g *group) suspend() {
+	g.signal(syscall.SIGSTOP) // also those of the group that did not heed Ctrl-Z
 	had := g.terminal.belongsTo(g.pid)
 	g.terminal.give(g.pid, unix.Getpgrp())
 	resumed := make(chan os.Signal, 1)

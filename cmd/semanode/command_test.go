@@ -39,20 +39,22 @@ func runnerMain(times string) int {
 	all := strings.Split(times+",1h", ",")
 	windDown, left, before := mustParse(all[0]), mustParse(all[1]), mustParse(all[2])
 	hold := newFakeTenure(before, left)
+	people := newTeller(os.Stderr)
+	defer people.close()
 	signals, release := takeSignals(ctx)
 	defer release()
 	path, err := lookUp(os.Args[1])
 	if err == nil {
 		c := command{path: path, args: os.Args[1:], env: os.Environ(), files: []uintptr{0, 1, 2}, windDown: windDown,
-			say: func(line string) { fmt.Fprintln(os.Stderr, "say:", line) }}
+			say: func(line string) { people.say("say: " + line) }}
 		c.env = slices.DeleteFunc(c.env, func(entry string) bool { return strings.HasPrefix(entry, asRunner) })
 		var end ending
 		if end, err = c.run(hold, signals); err == nil {
-			fmt.Fprintf(os.Stderr, "ended: %+v\n", end)
+			people.say(fmt.Sprintf("ended: %+v", end))
 			return end.code
 		}
 	}
-	fmt.Fprintln(os.Stderr, "error:", err)
+	people.say(fmt.Sprint("error: ", err))
 	return exitCode(err)
 }
 

@@ -125,6 +125,7 @@ type lock struct {
 	quiet    bool
 	args     []string // of the command to run, its name first
 	stderr   io.Writer
+	teller   *teller // to stderr
 }
 
 func (l *lock) validate() error {
@@ -153,6 +154,8 @@ func (l *lock) run(ctx context.Context, r *request) error {
 		return err
 	}
 	defer c.Close()
+	l.teller = newTeller(l.stderr)
+	defer l.teller.close()
 	signals, stop := takeSignals(ctx)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the hold's, too: it lasts to the end
@@ -206,10 +209,8 @@ func (l *lock) release(ctx context.Context, hold *client.Lock, end ending) (lost
 	return end.lost
 }
 
-// say tells people one line.
-func (l *lock) say(line string) {
-	fmt.Fprintln(l.stderr, "semanode: "+oneLine(errors.New(line)))
-}
+// say tells people one line, and does not wait until they read it.
+func (l *lock) say(line string) { l.teller.say("semanode: " + oneLine(errors.New(line))) }
 
 // inLine acquires the semaphore. A signal that asks to end gives the place in line
 // back; a second one ends the process on the spot. cancel is that of ctx.

@@ -68,7 +68,11 @@ var errInterrupted = errors.New("interrupted")
 func interruptible(parent context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		if !signal.Ignored(sig) { // a shell ignores Ctrl-C for what a script runs in the background
+			signal.Notify(signals, sig)
+		}
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
