@@ -192,9 +192,7 @@ func TestThousandCancelledWaitsLeaveNothing(t *testing.T) {
 	if _, err := c.Get(t.Context(), "a"); !errors.Is(err, sema.ErrNotFound) {
 		t.Errorf("after the unlock: %v", err)
 	}
-	if n := h.leader().Waiters(); n != 0 {
-		t.Errorf("the leader remembers %d waiters", n)
-	}
+	forgotten(t, h.leader())
 }
 
 // TestGrantThatCrossesACancellationIsGivenBack cancels at the very moment of the

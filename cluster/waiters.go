@@ -216,6 +216,10 @@ func (ws *waiters) leave(call *waitCall, forGood bool) {
 		return // another call is there
 	}
 	ws.detach(w)
+	if w.pending == 0 && !w.ticket && w.granted == 0 { // it has nothing to come back for
+		delete(ws.known, call.id)
+		return
+	}
 	ws.depart(call.id, w, forGood)
 }
 
