@@ -8,7 +8,11 @@
 // else; who provides the service is decided at the edge of the program:
 //
 //   - package client talks to a cluster over the network,
-//   - package cluster runs a node inside this process; the node is a Service too.
+//   - package cluster runs a node inside this process; the node is a Service too,
+//     and has a client that needs no network.
+//
+// Both can wait in line ([Waiter]), and package client has locks that are kept alive.
+// Package fence is the check at the resource.
 //
 // # Words
 //
@@ -22,7 +26,7 @@
 //
 // While a process holds a semaphore and is alive to watch its own clock, nobody
 // else holds it. A process that was stopped (a long pause, a suspended machine)
-// cannot watch anything; what protects the resource from its late writes is the
+// cannot watch anything, and is told only when it asks its context again; what protects the resource from its late writes is the
 // token: send [Info.Token] with every write and let the resource refuse a token
 // lower than the highest it has seen. See Martin Kleppmann, "How to do
 // distributed locking" (2016), for why no lock service can do without.

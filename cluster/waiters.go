@@ -25,7 +25,7 @@ type waiters struct {
 	linger time.Duration
 
 	mu    sync.Mutex
-	known map[attemptID]*waiter
+	known map[sema.Attempt]*waiter
 	// watching are the lines in which somebody wants to know their place, each
 	// with how many do.
 	watching map[string]int
@@ -36,19 +36,13 @@ type waiters struct {
 	// have not come back. Until then came has everybody who was here in this
 	// office, and then it is nil. strays are grants to those who were not.
 	graceEnds time.Time
-	came      map[attemptID]bool
-	strays    map[attemptID]sema.Info
+	came      map[sema.Attempt]bool
+	strays    map[sema.Attempt]sema.Info
 	checked   uint64 // number of the last ticket that was looked at since graceEnds
 }
 
-type attemptID struct {
-	client sema.ClientID
-	seq    uint64
-}
-
-func idOf(a sema.Attempt) attemptID { return attemptID{a.Client, a.Seq} }
-
-func (id attemptID) attempt() sema.Attempt { return sema.Attempt{Client: id.client, Seq: id.seq} }
+// idOf is an attempt without what else its client says.
+func idOf(a sema.Attempt) sema.Attempt { return sema.Attempt{Client: a.Client, Seq: a.Seq} }
 
 // waiter is an attempt that somebody waits for, or did a moment ago.
 type waiter struct {
@@ -61,14 +55,14 @@ type waiter struct {
 }
 
 type departure struct {
-	id  attemptID
+	id  sema.Attempt
 	at  time.Time // when the waiter left; another time in the waiter means that it was back since
 	due time.Time
 }
 
 // waitCall is a call that waits for one answer.
 type waitCall struct {
-	id       attemptID
+	id       sema.Attempt
 	answer   chan waitAnswer // has room for the one answer
 	places   chan sema.Place // has room for the latest place; nil if nobody asked
 	position int             // as told last
@@ -91,8 +85,8 @@ func (c *waitCall) say(a waitAnswer) {
 }
 
 func newWaiters(linger, grace time.Duration) *waiters {
-	return &waiters{linger: linger, known: map[attemptID]*waiter{}, watching: map[string]int{}, graceEnds: time.Now().Add(grace),
-		came: map[attemptID]bool{}, strays: map[attemptID]sema.Info{}}
+	return &waiters{linger: linger, known: map[sema.Attempt]*waiter{}, watching: map[string]int{}, graceEnds: time.Now().Add(grace),
+		came: map[sema.Attempt]bool{}, strays: map[sema.Attempt]sema.Info{}}
 }
 
 // enter notes a call before its acquire is proposed; decided must follow once that
@@ -144,7 +138,7 @@ func (ws *waiters) detach(w *waiter) *waitCall {
 
 // decided notes the answer to an acquire before its call gets it, or does not get
 // it any more.
-func (ws *waiters) decided(id attemptID, r fsm.Result, err error) {
+func (ws *waiters) decided(id sema.Attempt, r fsm.Result, err error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	w := ws.known[id]
@@ -224,7 +218,7 @@ func (ws *waiters) leave(call *waitCall, forGood bool) {
 }
 
 // depart starts the time in which somebody may come back. ws.mu is held.
-func (ws *waiters) depart(id attemptID, w *waiter, forGood bool) {
+func (ws *waiters) depart(id sema.Attempt, w *waiter, forGood bool) {
 	w.left = time.Now()
 	d := departure{id: id, at: w.left, due: w.left}
 	if forGood {
@@ -247,125 +241,6 @@ func (ws *waiters) cancelled(a sema.Attempt) {
 	if w.call != nil {
 		ws.detach(w).say(waitAnswer{err: sema.ErrAttemptFinished})
 	}
-}
-
-// undo proposes a command, and sees to it that then is called with its answer.
-// It is false, and then is not called, if the queue is full.
-type undo func(c fsm.Command, then func(r fsm.Result, err error)) bool
-
-// undoAbsent undoes the attempts of those whose time is up.
-func (ws *waiters) undoAbsent(now time.Time, propose undo) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, list := range []*[]departure{&ws.gone, &ws.leaving} {
-		for range len(*list) { // not those that depart again meanwhile
-			d := (*list)[0]
-			if d.due.After(now) {
-				break
-			}
-			if w := ws.known[d.id]; w != nil && w.call == nil && w.left.Equal(d.at) && !ws.undo(d.id, w, propose) {
-				return
-			}
-			*list = (*list)[1:]
-		}
-		if len(*list) == 0 {
-			*list = nil // and what it grew to
-		}
-	}
-}
-
-// undo proposes the end of what an attempt has, and forgets it if it has nothing.
-// ws.mu is held.
-func (ws *waiters) undo(id attemptID, w *waiter, propose undo) bool {
-	switch {
-	case w.pending > 0: // what it has is not known yet
-		ws.depart(id, w, true)
-		return true
-	case w.granted == 0 && !w.ticket:
-		delete(ws.known, id)
-		return true
-	}
-	c := fsm.Command{Kind: fsm.Cancel, Name: w.name, Attempt: id.attempt(), Token: w.granted}
-	left := w.left
-	return propose(c, func(r fsm.Result, err error) { ws.undone(id, w, left, c, errors.Join(err, r.Err)) })
-}
-
-// undone notes the answer to an undo of who left at that time. It is tried again if
-// it failed, or if the ticket was served just before it could be cancelled.
-func (ws *waiters) undone(id attemptID, w *waiter, left time.Time, c fsm.Command, err error) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.known[id] != w {
-		return
-	}
-	switch {
-	case err != nil:
-	case c.Token == 0:
-		w.ticket = false
-	case w.granted == c.Token:
-		w.granted = 0
-	}
-	switch {
-	case w.call != nil || !w.left.Equal(left): // it was back since
-	case w.granted == 0 && !w.ticket:
-		delete(ws.known, id)
-	default:
-		ws.depart(id, w, true)
-	}
-}
-
-// gracePage is how many tickets are looked at in one go at the end of the grace.
-const gracePage = 1024
-
-// undoLost cancels, once the grace has ended, everybody who waited when the office
-// began and did not come back. A page at a time, until there are no more.
-func (ws *waiters) undoLost(now time.Time, m *fsm.Machine, propose undo) {
-	if now.Before(ws.graceEnds) || !ws.inGrace() {
-		return
-	}
-	var page []fsm.Place
-	next := m.Tickets(ws.checked, gracePage, func(p fsm.Place) { page = append(page, p) })
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, p := range page {
-		if _, served := ws.strays[idOf(p.Attempt)]; served { // since it was read
-			ws.checked = p.Number
-			continue
-		}
-		if !ws.adopt(idOf(p.Attempt), &waiter{name: p.Name, ticket: true}, propose) {
-			return
-		}
-		ws.checked = p.Number
-	}
-	if next != 0 {
-		return
-	}
-	for id, info := range ws.strays {
-		if !ws.adopt(id, &waiter{name: info.Name, granted: info.Token}, propose) {
-			return
-		}
-		delete(ws.strays, id)
-	}
-	ws.came = nil
-}
-
-// adopt makes an attempt known that nobody came for, and undoes it. ws.mu is held.
-func (ws *waiters) adopt(id attemptID, w *waiter, propose undo) bool {
-	if ws.came[id] || ws.known[id] != nil {
-		return true
-	}
-	ws.known[id] = w
-	if !ws.undo(id, w, propose) {
-		delete(ws.known, id)
-		return false
-	}
-	return true
-}
-
-func (ws *waiters) inGrace() bool {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	return ws.came != nil
 }
 
 // toldPlace notes that a call was told its place.

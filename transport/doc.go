@@ -6,6 +6,10 @@
 //   - A Backend that does not lead answers with [sema.NotLeaderError]; the server
 //     then passes the call on to the leader: one hop, the same deadline, marked
 //     so that it is never passed on again. Without a leader the call waits for one.
+//   - [Backend.Wait] lasts for as long as the caller waits in line, and travels as a
+//     stream. It goes back to its client when the leader that it waits at is
+//     replaced.
+//   - [Local] is a Server's service for callers in the same process.
 //   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
 //   - [Mux] shares a node's one raft port between raft and forwarded calls, and
 //     turns away connections from other clusters.

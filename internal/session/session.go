@@ -24,6 +24,10 @@
 //   - An acquire that is told that its attempt is finished was granted a hold that
 //     has ended since, and its answer was lost. It goes on with a new attempt.
 //
+// An acquire that waits in line, or whose hold is kept by a lock, is undone at once if
+// its outcome is unknown: [Session.Obtain] leaves nothing to continue. Those that wait
+// have identities of their own, because they stay open for long.
+//
 // A hold that a continued attempt turns out to have is touched before it is
 // handed out, because it may have been granted long before: its holder counts
 // from the call that it made now.
