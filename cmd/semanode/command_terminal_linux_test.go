@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -132,6 +133,29 @@ func TestTerminalSuspend(t *testing.T) {
 	s.shows("go on") // echoed, and read by the shell
 	s.types("one\n")
 	s.shows("got one")
+	s.shows("code 9")
+}
+
+// Ctrl-Z stops those of the group, too, that do not heed it: while this process
+// stands still, nobody could stop them when the hold ends.
+func TestTerminalSuspendStopsTheWholeGroup(t *testing.T) {
+	t.Parallel()
+	s := startSession(t, long, "bash", "-c", `set -m; "$RUN" sh -c '(trap "" TSTP; echo pid $(exec sh -c "echo \$PPID") ok; while :; do sleep 0.02; done) & echo ready; read a; exit 9'; echo suspended; read b; fg; echo code $?`)
+	s.shows("ready")
+	var said []string
+	eventually(t, "the one in the background has said its number", func() bool {
+		said = regexp.MustCompile(`pid (\d+) ok`).FindStringSubmatch(s.stdout.String())
+		return said != nil
+	})
+	s.types(ctrlZ)
+	s.shows("suspended")
+	eventually(t, "the one that does not heed Ctrl-Z is stopped", func() bool {
+		stat, err := os.ReadFile("/proc/" + said[1] + "/stat")
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
+	s.types("go on\n")
+	s.shows("go on")
+	s.types("one\n")
 	s.shows("code 9")
 }
 
