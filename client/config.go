@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
 
 	"github.com/semanode/sema"
 )
@@ -38,6 +39,9 @@ type Config struct {
 	BackoffBase, BackoffMax time.Duration
 	// Logger, if set, is told at debug level about tries that failed.
 	Logger hclog.Logger
+	// DialOptions are added to those of every connection, such as a dialer that
+	// goes through a proxy, or interceptors that trace calls.
+	DialOptions []grpc.DialOption
 }
 
 // Validate reports every fault, joined; each is a [sema.InvalidError].

@@ -68,6 +68,7 @@ func newNodes(cfg Config) (*nodes, error) {
 		// between calls.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 	}}
+	ns.options = append(ns.options, cfg.DialOptions...)
 	for _, addr := range cfg.Endpoints {
 		n, err := ns.newNode(addr)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/host"
 )
 
 const (
@@ -19,30 +20,35 @@ const (
 )
 
 // clock counts cluster time during one term of office: on from the state
-// machine's clock, by this process's monotonic clock. While a machine is
+// machine's clock, by this machine's monotonic clock. While a machine is
 // suspended that clock stands still, and with it cluster time: time lost is
 // given to the holders.
 type clock struct {
-	base  fsm.Time
-	start time.Time
+	base    fsm.Time
+	machine host.Clock
+	start   time.Duration // by the machine's clock
 
 	mu        sync.Mutex
 	lastTick  time.Duration // since start
 	graceEnds time.Duration // since start
 }
 
-func newClock(base fsm.Time) *clock { return &clock{base: base, start: time.Now()} }
+func newClock(base fsm.Time, machine host.Clock) *clock {
+	return &clock{base: base, machine: machine, start: machine.Monotonic()}
+}
+
+func (c *clock) elapsed() time.Duration { return c.machine.Monotonic() - c.start }
 
 // now returns cluster time.
-func (c *clock) now() fsm.Time { return c.base.Add(time.Since(c.start)) }
+func (c *clock) now() fsm.Time { return c.base.Add(c.elapsed()) }
 
 // mayExpire reports whether overdue holds may be ended now: not within the
 // grace after a pause. The watcher of deadlines calls it every clockTick, which
 // is how a pause is noticed.
 func (c *clock) mayExpire() bool {
+	now := c.elapsed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Since(c.start)
 	if now-c.lastTick > clockTick+pauseLimit {
 		c.graceEnds = now + pauseGrace
 	}

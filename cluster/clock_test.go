@@ -4,11 +4,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/semanode/sema/internal/host"
 )
 
 func TestClockGoesOnFromTheBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock(1000)
+		c := newClock(1000, host.System().Clock)
 		pass(3 * time.Second)
 		if got := c.now(); got != 1000+3_000_000_000 {
 			t.Fatalf("now is %d", got)
@@ -18,7 +20,7 @@ func TestClockGoesOnFromTheBase(t *testing.T) {
 
 func TestNothingExpiresRightAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock(0)
+		c := newClock(0, host.System().Clock)
 		for range 50 {
 			pass(clockTick)
 			if !c.mayExpire() {

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/internal/host"
 )
 
 // The defaults of [Config].
@@ -90,6 +91,10 @@ type Config struct {
 	// TrailingLogs is how many entries stay in the log after a snapshot, for
 	// followers that are a little behind. 10,240 if zero.
 	TrailingLogs uint64
+
+	// Host is for package testcluster, which puts nodes on machines of its own.
+	// Leave it zero: the operating system's network, disk and clocks.
+	Host host.Host `json:"-"`
 }
 
 // Validate reports every fault of the configuration, joined; each is a
@@ -99,7 +104,7 @@ func (c Config) Validate() error {
 		validateID("id", c.ID),
 		validateAddr("raft-addr", c.RaftAddr),
 	}
-	if c.DataDir == "" {
+	if c.DataDir == "" && c.Host.OpenDisk == nil {
 		errs = append(errs, invalid("data-dir", "", "a directory"))
 	}
 	if c.GRPCAddr != "" {
@@ -154,6 +159,7 @@ func (c Config) withDefaults() Config {
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, DefaultSnapshotInterval)
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, DefaultSnapshotThreshold)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, DefaultTrailingLogs)
+	c.Host = c.Host.WithDefaults()
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}

@@ -53,6 +53,10 @@ func readFounding(dir string) (foundingRecord, error) {
 	if err != nil {
 		return foundingRecord{}, err
 	}
+	return parseFounding(data, path)
+}
+
+func parseFounding(data []byte, path string) (foundingRecord, error) {
 	var r foundingRecord
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
@@ -98,19 +102,24 @@ func openDirectory(cfg Config) (foundingRecord, error) {
 	if !r.Bootstrapped && len(cfg.Peers) > 0 && !exists(filepath.Join(cfg.DataDir, logFile)) {
 		return claimDirectory(cfg) // the first start failed before anything was written, such as for a wrong address
 	}
+	return r, r.belongsTo(cfg)
+}
+
+// belongsTo refuses a directory that is another node's.
+func (r foundingRecord) belongsTo(cfg Config) error {
 	if r.NodeID != cfg.ID {
-		return r, fmt.Errorf("data directory %s belongs to node %q, not to %q: start it with --id %s, or use another directory",
+		return fmt.Errorf("data directory %s belongs to node %q, not to %q: start it with --id %s, or use another directory",
 			cfg.DataDir, r.NodeID, cfg.ID, r.NodeID)
 	}
 	if cfg.ClusterName != r.ClusterName {
-		return r, fmt.Errorf("data directory %s belongs to the cluster named %q, not to %q: use another directory",
+		return fmt.Errorf("data directory %s belongs to the cluster named %q, not to %q: use another directory",
 			cfg.DataDir, r.ClusterName, cfg.ClusterName)
 	}
 	if list := formatPeers(cfg.Peers); len(cfg.Peers) > 0 && list != r.Peers {
-		return r, fmt.Errorf("data directory %s belongs to the cluster that was founded by %s, not by %s: "+
+		return fmt.Errorf("data directory %s belongs to the cluster that was founded by %s, not by %s: "+
 			"use another directory, or leave the peers out", cfg.DataDir, r.Peers, list)
 	}
-	return r, nil
+	return nil
 }
 
 // claimDirectory writes the founding record into a directory that is empty.
@@ -124,13 +133,20 @@ func claimDirectory(cfg Config) (foundingRecord, error) {
 			return foundingRecord{}, fmt.Errorf("data directory %s holds %s but no %s: it is not a node's directory; use an empty one", cfg.DataDir, name, foundingFile)
 		}
 	}
+	r, err := newFounding(cfg)
+	if err != nil {
+		return r, err
+	}
+	return r, writeFounding(cfg.DataDir, r)
+}
+
+func newFounding(cfg Config) (foundingRecord, error) {
 	if len(cfg.Peers) == 0 {
 		return foundingRecord{}, invalid("peers", "", "the founding members, on a node's first start")
 	}
 	id := cfg.clusterID()
-	r := foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
-		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}
-	return r, writeFounding(cfg.DataDir, r)
+	return foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
+		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}, nil
 }
 
 // writeFounding replaces the record in one step and makes it survive a power cut.

@@ -182,8 +182,8 @@ func (n *Node) releaseAll() error {
 	if n.mux != nil {
 		errs = append(errs, n.mux.Close())
 	}
-	if n.bolt != nil {
-		errs = append(errs, n.bolt.Close())
+	if n.disk != nil {
+		errs = append(errs, n.disk.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -36,7 +36,7 @@ func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
 
 // FirstIndex returns the index of the first entry that is still in the log.
 func (n *Node) FirstIndex() uint64 {
-	first, err := n.bolt.FirstIndex()
+	first, err := n.disk.FirstIndex()
 	if err != nil {
 		panic(err)
 	}
@@ -52,7 +52,7 @@ func (n *Node) HandOver() { n.handOver() }
 // StallDisk makes every write of the log hang, as on a disk that does not answer,
 // until resume is called: it takes the writer's lock of the log's file.
 func (n *Node) StallDisk() (resume func()) {
-	field := reflect.ValueOf(n.bolt).Elem().FieldByName("conn")
+	field := reflect.ValueOf(n.disk.(directory).BoltStore).Elem().FieldByName("conn")
 	db := *(**bbolt.DB)(unsafe.Pointer(field.UnsafeAddr()))
 	tx, err := db.Begin(true)
 	if err != nil {
@@ -62,7 +62,7 @@ func (n *Node) StallDisk() (resume func()) {
 }
 
 // CloseLog makes every later operation of raft on its disk fail.
-func (n *Node) CloseLog() error { return n.bolt.Close() }
+func (n *Node) CloseLog() error { return n.disk.Close() }
 
 // Heap returns how many deadlines the leader watches.
 func (n *Node) Heap() int {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/semanode/sema/internal/host"
 )
 
 // lease is what the leader knows of its quorum: when it last had an answer from
@@ -14,22 +16,22 @@ import (
 // moment after the hold ended elsewhere; it can never grant.
 type lease struct {
 	length    time.Duration
-	start     time.Time
-	confirmed atomic.Int64  // nanoseconds since start
+	clock     host.Clock
+	confirmed atomic.Int64  // when, by the clock, in nanoseconds
 	asking    chan struct{} // holds one token: only one call asks the quorum at a time
 }
 
-func newLease(length time.Duration) *lease {
-	l := &lease{length: length, start: time.Now(), asking: make(chan struct{}, 1)}
-	l.confirmed.Store(int64(-length))
+func newLease(length time.Duration, clock host.Clock) *lease {
+	l := &lease{length: length, clock: clock, asking: make(chan struct{}, 1)}
+	l.confirm(clock.Monotonic() - length)
 	return l
 }
 
 // confirm notes that a quorum answered something that was sent at that moment.
-func (l *lease) confirm(sent time.Time) { l.confirmed.Store(int64(sent.Sub(l.start))) }
+func (l *lease) confirm(sent time.Duration) { l.confirmed.Store(int64(sent)) }
 
 func (l *lease) fresh() bool {
-	return time.Since(l.start)-time.Duration(l.confirmed.Load()) < l.length
+	return l.clock.Monotonic()-time.Duration(l.confirmed.Load()) < l.length
 }
 
 // hold reports whether the lease is fresh, after asking the quorum if it is not.
@@ -46,7 +48,7 @@ func (l *lease) hold(ctx context.Context, n *Node) bool {
 	if l.fresh() { // somebody else asked
 		return true
 	}
-	sent := time.Now()
+	sent := l.clock.Monotonic()
 	if err := n.await(ctx, n.raft.VerifyLeader()); err != nil {
 		return false
 	}

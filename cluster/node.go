@@ -6,18 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/host"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
 )
@@ -32,7 +31,7 @@ type Node struct {
 	session   *session.Session
 
 	machine *fsm.Machine
-	bolt    *raftboltdb.BoltStore
+	disk    host.Disk
 	mux     *transport.Mux
 	trans   *raft.NetworkTransport
 	raft    *raft.Raft
@@ -98,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 // open acquires what the node needs, in an order in which everything acquired
 // so far can be given back.
 func (n *Node) open(ctx context.Context) error {
-	founding, err := openDirectory(n.cfg)
+	founding, err := n.openDisk()
 	if err != nil {
 		return err
 	}
@@ -106,23 +105,14 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.listen(ctx, founding); err != nil {
 		return err
 	}
-	if founding.Bootstrapped {
-		if err := checkDisk(n.cfg.DataDir); err != nil {
-			return err
-		}
-	}
-	if n.bolt, err = openBolt(n.cfg.DataDir, false); err != nil {
+	if err := n.openLog(founding); err != nil {
 		return err
 	}
-	st := &store{bolt: n.bolt, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, retainedSnapshots, n.log.Named("raft"))
-	if err != nil {
-		return fmt.Errorf("snapshots in %s: %w", filepath.Join(n.cfg.DataDir, snapshotDir), err)
-	}
+	st := &store{disk: n.disk, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if err := n.startRaft(st, snapshots, founding); err != nil {
+	if err := n.startRaft(st, founding); err != nil {
 		return err
 	}
 	close(st.opened)
@@ -133,8 +123,8 @@ func (n *Node) open(ctx context.Context) error {
 
 // listen takes the node's ports.
 func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
-	var lc net.ListenConfig
-	lis, err := lc.Listen(ctx, "tcp", n.cfg.RaftAddr)
+	network := n.cfg.Host.Network
+	lis, err := network.Listen(ctx, n.cfg.RaftAddr)
 	if err != nil {
 		return fmt.Errorf("raft address: %w", err)
 	}
@@ -142,7 +132,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	if err != nil || len(clusterID) != 16 {
 		return errors.Join(fmt.Errorf("%s is damaged: cluster id %q", foundingFile, founding.ClusterID), lis.Close())
 	}
-	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, ClusterID: [16]byte(clusterID), Logger: n.log})
+	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, ClusterID: [16]byte(clusterID), Dial: network.Dial, Logger: n.log})
 	peers, err := ParsePeers(founding.Peers)
 	if err != nil {
 		return err
@@ -166,7 +156,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	if n.cfg.GRPCAddr == "" {
 		return nil
 	}
-	if n.grpcLis, err = lc.Listen(ctx, "tcp", n.cfg.GRPCAddr); err != nil {
+	if n.grpcLis, err = network.Listen(ctx, n.cfg.GRPCAddr); err != nil {
 		return fmt.Errorf("grpc address: %w", err)
 	}
 	n.grpcAddr = advertisedGRPC(n.cfg.GRPCAdvertise, n.grpcLis.Addr())

@@ -93,8 +93,8 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				// If this node was deposed and elected again since the barrier, entries carry
 				// a later term than this and the state machine ignores their stamps.
 				term:    n.raft.CurrentTerm(),
-				clock:   newClock(n.machine.Clock()),
-				lease:   newLease(n.leaseTimeout()),
+				clock:   newClock(n.machine.Clock(), n.cfg.Host.Clock),
+				lease:   newLease(n.leaseTimeout(), n.cfg.Host.Clock),
 				expiry:  newExpiry(),
 				awaited: newExpiry(),
 				waiters: newWaiters(n.cfg.WaiterLinger, n.cfg.WaiterGrace),

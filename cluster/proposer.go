@@ -124,8 +124,9 @@ func (o *office) apply(batch []*proposal) ([]fsm.Result, error) {
 	for _, p := range batch {
 		commands = append(commands, p.commands...)
 	}
-	asked := time.Now()
-	stamp := fsm.Stamp{Term: o.term, Clock: o.clock.now(), Wall: asked.UnixNano()}
+	host := o.node.cfg.Host
+	asked := host.Clock.Monotonic()
+	stamp := fsm.Stamp{Term: o.term, Clock: o.clock.now(), Wall: host.Clock.Wall().UnixNano()}
 	entry, err := fsm.AppendBatch(nil, fsm.Batch{Stamp: stamp, Commands: commands})
 	if err != nil {
 		return nil, err

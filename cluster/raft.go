@@ -1,11 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,7 +28,7 @@ func (n *Node) raftConfig() *raft.Config {
 	c.HeartbeatTimeout = n.cfg.ElectionTimeout
 	c.ElectionTimeout = n.cfg.ElectionTimeout
 	c.LeaderLeaseTimeout = n.leaseTimeout()
-	c.CommitTimeout = min(c.CommitTimeout, n.cfg.ElectionTimeout/10)
+	c.CommitTimeout = n.cfg.ElectionTimeout / 10 // when idle; how far the memory of a follower is behind
 	c.SnapshotInterval = n.cfg.SnapshotInterval
 	c.SnapshotThreshold = n.cfg.SnapshotThreshold
 	c.TrailingLogs = n.cfg.TrailingLogs
@@ -39,7 +39,7 @@ func (n *Node) raftConfig() *raft.Config {
 
 // startRaft bootstraps an empty store with the founding members, all nodes with
 // the same list, and starts raft, which restores the newest snapshot.
-func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding foundingRecord) error {
+func (n *Node) startRaft(st *store, founding foundingRecord) error {
 	log, err := raft.NewLogCache(logCacheSize, st)
 	if err != nil {
 		return err
@@ -50,31 +50,38 @@ func (n *Node) startRaft(st *store, snapshots raft.SnapshotStore, founding found
 			return err
 		}
 	}
-	exists, err := raft.HasExistingState(st, st, snapshots)
+	exists, err := raft.HasExistingState(st, st, st.disk)
 	switch {
 	case err != nil:
 		return err
 	case !exists && founding.Bootstrapped:
-		return fmt.Errorf("the log %s is empty although it was written, and with it what this node voted is lost; %s",
-			filepath.Join(n.cfg.DataDir, logFile), cure)
+		return fmt.Errorf("the log of %s is empty although it was written, and with it what this node voted is lost; %s",
+			cmp.Or(n.cfg.DataDir, "the disk"), cure)
 	case !exists:
-		if err := bootstrap(conf, st, snapshots, n.trans, founding); err != nil {
+		if err := bootstrap(conf, st, n.trans, founding); err != nil {
 			return err
 		}
 	}
 	if !founding.Bootstrapped {
 		founding.Bootstrapped = true
-		if err := writeFounding(n.cfg.DataDir, founding); err != nil {
+		if err := n.writeFounding(founding); err != nil {
 			return err
 		}
 	}
+	if n.cfg.Host.Opened != nil {
+		n.cfg.Host.Opened(n.machine)
+	}
+	var trans raft.Transport = n.trans
+	if n.cfg.Host.WrapTransport != nil {
+		trans = n.cfg.Host.WrapTransport(trans)
+	}
 	return catchFault(func() (err error) {
-		n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, snapshots, n.trans)
+		n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, st.disk, trans)
 		return err
 	})
 }
 
-func bootstrap(conf *raft.Config, st *store, snapshots raft.SnapshotStore, trans raft.Transport, founding foundingRecord) error {
+func bootstrap(conf *raft.Config, st *store, trans raft.Transport, founding foundingRecord) error {
 	peers, err := ParsePeers(founding.Peers)
 	if err != nil {
 		return err
@@ -83,7 +90,7 @@ func bootstrap(conf *raft.Config, st *store, snapshots raft.SnapshotStore, trans
 	for _, p := range peers { // in ascending order of id: the same bytes on every node
 		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr)})
 	}
-	return raft.BootstrapCluster(conf, st, st, snapshots, trans, members)
+	return raft.BootstrapCluster(conf, st, st, st.disk, trans, members)
 }
 
 // guardedMachine is the state machine as raft sees it. A snapshot that cannot

@@ -12,6 +12,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/semanode/sema/internal/host"
 )
 
 const logFile = "raft.db"
@@ -54,7 +56,7 @@ func openBolt(dir string, readOnly bool) (*raftboltdb.BoltStore, error) {
 // written), and a leader whose disk stalls would stay leader and answer nothing
 // (hashicorp/raft issue 503).
 type store struct {
-	bolt  *raftboltdb.BoltStore
+	disk  host.Disk
 	limit time.Duration
 	fail  func(error) // ends the node; the first call counts
 	// opened is closed once raft runs: from then on a failed operation is in a
@@ -139,17 +141,17 @@ func (s *store) checkOrPark(op string, err error) error {
 
 func (s *store) FirstIndex() (uint64, error) {
 	defer s.watch("reading the log's first index")()
-	return s.bolt.FirstIndex()
+	return s.disk.FirstIndex()
 }
 
 func (s *store) LastIndex() (uint64, error) {
 	defer s.watch("reading the log's last index")()
-	return s.bolt.LastIndex()
+	return s.disk.LastIndex()
 }
 
 func (s *store) GetLog(index uint64, entry *raft.Log) error {
 	defer s.watch("reading the log")()
-	err := s.bolt.GetLog(index, entry)
+	err := s.disk.GetLog(index, entry)
 	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
 		return err
 	}
@@ -160,30 +162,30 @@ func (s *store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log
 
 func (s *store) StoreLogs(entries []*raft.Log) error {
 	defer s.watch("writing the log")()
-	return s.check("writing the log", s.bolt.StoreLogs(entries))
+	return s.check("writing the log", s.disk.StoreLogs(entries))
 }
 
 func (s *store) DeleteRange(from, to uint64) error {
 	defer s.watch("cutting the log")()
-	return s.check("cutting the log", s.bolt.DeleteRange(from, to))
+	return s.check("cutting the log", s.disk.DeleteRange(from, to))
 }
 
 func (s *store) Set(key, value []byte) error {
 	defer s.watch("writing the vote")()
-	return s.check("writing the vote", s.bolt.Set(key, value))
+	return s.check("writing the vote", s.disk.Set(key, value))
 }
 
 func (s *store) Get(key []byte) ([]byte, error) {
 	defer s.watch("reading the vote")()
-	return s.bolt.Get(key)
+	return s.disk.Get(key)
 }
 
 func (s *store) SetUint64(key []byte, value uint64) error {
 	defer s.watch("writing the term")()
-	return s.checkOrPark("writing the term", s.bolt.SetUint64(key, value))
+	return s.checkOrPark("writing the term", s.disk.SetUint64(key, value))
 }
 
 func (s *store) GetUint64(key []byte) (uint64, error) {
 	defer s.watch("reading the term")()
-	return s.bolt.GetUint64(key)
+	return s.disk.GetUint64(key)
 }
