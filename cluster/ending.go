@@ -75,16 +75,25 @@ func (n *Node) endError() error {
 func (n *Node) fail(err error) { n.end(faulted, err) }
 
 func (n *Node) end(how ending, cause error) {
-	n.endMu.Lock()
-	defer n.endMu.Unlock()
-	if cause != nil && n.cause == nil {
-		n.cause = cause
+	if n.blame(cause) {
 		n.log.Error("ending", "cause", cause)
 	}
 	if how != closed {
 		n.abrupt.Do(func() { close(n.hurry) })
 	}
 	n.begin.Do(func() { close(n.ending) })
+}
+
+// blame keeps the first cause and reports whether this is it. What waits for the log
+// waits outside, so that Err always answers.
+func (n *Node) blame(cause error) bool {
+	n.endMu.Lock()
+	defer n.endMu.Unlock()
+	if cause == nil || n.cause != nil {
+		return false
+	}
+	n.cause = cause
+	return true
 }
 
 // supervise waits for the end to begin and carries it out. An end that is abrupt,

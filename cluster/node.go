@@ -108,7 +108,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openLog(founding); err != nil {
 		return err
 	}
-	st := &store{disk: n.disk, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
+	st := &store{disk: n.disk, clock: n.cfg.Host.Clock, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func openBolt(dir string, readOnly bool) (*raftboltdb.BoltStore, error) {
 // (hashicorp/raft issue 503).
 type store struct {
 	disk  host.Disk
+	clock host.Clock
 	limit time.Duration
 	fail  func(error) // ends the node; the first call counts
 	// opened is closed once raft runs: from then on a failed operation is in a
@@ -75,19 +76,21 @@ var (
 // that stalls.
 func (s *store) watch(op string) (stop func()) {
 	const slices = 10
-	var mu sync.Mutex // guards left and stopped
+	var mu sync.Mutex // guards what follows
 	left, stopped := slices, false
 	var timer *time.Timer
 	mu.Lock()
 	defer mu.Unlock()
 	timer = time.AfterFunc(s.limit/slices, func() {
+		s.clock.Monotonic() // nobody reads the clock of a machine that is stopped
 		mu.Lock()
-		defer mu.Unlock()
-		switch left--; {
-		case stopped:
-		case left > 0:
+		left--
+		stalled := !stopped && left <= 0
+		if !stopped && left > 0 {
 			timer.Reset(s.limit / slices)
-		default:
+		}
+		mu.Unlock()
+		if stalled {
 			s.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", op, s.limit))
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/semanode/sema/internal/host"
 )
 
 // watchEnv makes this test's own process the one that is stopped.
@@ -49,7 +51,7 @@ func TestPauseIsNoStall(t *testing.T) {
 	}
 
 	stalled := make(chan error, 1)
-	stop := (&store{limit: 50 * time.Millisecond, fail: func(err error) { stalled <- err }}).watch("a write")
+	stop := (&store{clock: host.System().Clock, limit: 50 * time.Millisecond, fail: func(err error) { stalled <- err }}).watch("a write")
 	defer stop()
 	select {
 	case err := <-stalled:
@@ -63,7 +65,7 @@ func TestPauseIsNoStall(t *testing.T) {
 
 // watchUntilStdinCloses is an operation that ends when its parent says so.
 func watchUntilStdinCloses() {
-	stop := (&store{limit: 2 * time.Second, fail: func(err error) { os.Stdout.WriteString(err.Error()) }}).watch("a write")
+	stop := (&store{clock: host.System().Clock, limit: 2 * time.Second, fail: func(err error) { os.Stdout.WriteString(err.Error()) }}).watch("a write")
 	_, _ = os.Stdin.Read(make([]byte, 1)) // ends with the pipe
 	stop()
 }
