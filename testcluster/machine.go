@@ -1,0 +1,152 @@
+package testcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/host"
+	"github.com/semanode/sema/testcluster/internal/gate"
+	"github.com/semanode/sema/testcluster/internal/memdisk"
+	"github.com/semanode/sema/testcluster/internal/memnet"
+)
+
+// machine is what a node runs on, and survives it: a disk, clocks, a connection to
+// the network, and a gate through which the node reaches them all.
+type machine struct {
+	id    string
+	cfg   cluster.Config
+	gate  gate.Gate
+	net   *memnet.Host
+	clock *clock
+	disk  *memdisk.Disk
+	harm  *raftHarm
+	// ailing counts the faults of the disk that keep the node from serving.
+	ailing atomic.Int32
+
+	mu    sync.Mutex // guards what follows; not held while a node starts or ends
+	node  *cluster.Node
+	state *fsm.Machine
+}
+
+// restart starts a node where the last one has ended. If that was by itself, what
+// is left of it is waited for.
+func (m *machine) restart(ctx context.Context) error {
+	if m.running() == nil {
+		m.kill(false)
+	}
+	return m.start(ctx)
+}
+
+// start opens a node on the machine.
+func (m *machine) start(ctx context.Context) error {
+	if m.running() != nil {
+		return fmt.Errorf("node %s is running", m.id)
+	}
+	m.net.Up()
+	node, err := cluster.Open(ctx, m.cfg)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", m.id, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.node = node
+	return nil
+}
+
+// running returns the node, or nil if there is none or it has ended.
+func (m *machine) running() *cluster.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.node == nil {
+		return nil
+	}
+	select {
+	case <-m.node.Done():
+		return nil
+	default:
+		return m.node
+	}
+}
+
+// replica returns the state machine of the newest node.
+func (m *machine) replica() *fsm.Machine {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
+}
+
+// cause returns why the node has ended by itself, or nil.
+func (m *machine) cause() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.node == nil {
+		return errors.New("it was stopped")
+	}
+	return m.node.Err()
+}
+
+// take takes the node from the machine, whatever its state.
+func (m *machine) take() *cluster.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	node := m.node
+	m.node = nil
+	return node
+}
+
+// stop closes the node as its operator would, if there is one.
+func (m *machine) stop() error {
+	node := m.take()
+	if node == nil {
+		return nil
+	}
+	m.gate.Open()
+	return node.Close()
+}
+
+// kill ends the node this instant. Its machine is off if the power was cut; if
+// it was only the process, the machine tells the others that its connections are gone.
+func (m *machine) kill(powerCut bool) memdisk.Lost {
+	node := m.take()
+	if node == nil {
+		return memdisk.Lost{}
+	}
+	m.net.Down()
+	gone := m.disk.Cut(!powerCut)
+	m.gate.Open() // for what is left of the node: it reaches nothing any more
+	node.Kill()
+	if !powerCut {
+		m.net.Up()
+	}
+	return gone
+}
+
+// well reports whether the node serves, as far as its machine is concerned.
+func (m *machine) well() bool {
+	return m.running() != nil && !m.gate.IsShut() && m.ailing.Load() == 0
+}
+
+// host is what the node runs on.
+func (m *machine) host(onDisk bool) host.Host {
+	h := host.Host{
+		Network:       m.net,
+		Clock:         m.clock,
+		WrapTransport: m.harm.wrap,
+		Opened: func(state *fsm.Machine) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.state = state
+		},
+	}
+	if onDisk {
+		h.WrapDisk = m.disk.Wrap
+	} else {
+		h.OpenDisk = m.disk.Open
+	}
+	return h
+}

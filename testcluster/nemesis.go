@@ -1,0 +1,156 @@
+package testcluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// nemesis carries out a schedule.
+type nemesis struct {
+	c      *Cluster
+	faults map[string]Fault
+	chance *rand.Rand // of the goroutine that runs
+	log    func(text string)
+
+	mu      sync.Mutex
+	struck  map[string]bool // machines with an injury
+	tallies map[string]*Tally
+	errs    []error
+}
+
+// Tally says how often a fault of one name was injected, and what came of it.
+type Tally struct {
+	Injected int
+	Proven   int // did what it is named for
+	Passed   int // did not apply when its time came
+}
+
+func newNemesis(c *Cluster, faults []Fault, seed uint64, log func(string)) *nemesis {
+	n := &nemesis{c: c, faults: map[string]Fault{}, chance: rand.New(rand.NewPCG(seed, 5)), log: log,
+		struck: map[string]bool{}, tallies: map[string]*Tally{}}
+	for _, f := range faults {
+		n.faults[f.Name] = f
+		n.tallies[f.Name] = new(Tally)
+	}
+	return n
+}
+
+// check reports steps that cannot be carried out.
+func (n *nemesis) check(s Schedule) error {
+	for _, step := range s {
+		if _, ok := n.faults[step.Fault]; !ok {
+			return fmt.Errorf("schedule: %q: there is no fault called %q", step, step.Fault)
+		}
+	}
+	return nil
+}
+
+// run carries the schedule out and returns when every fault is undone. If stop is
+// closed before, what is left is passed over.
+func (n *nemesis) run(s Schedule, stop <-chan struct{}) {
+	began := time.Now()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, step := range s {
+		select {
+		case <-time.After(step.At - time.Since(began)):
+		case <-stop:
+			return
+		}
+		if undo := n.inject(step); undo != nil {
+			wg.Go(func() {
+				select {
+				case <-time.After(step.For):
+				case <-stop:
+				}
+				undo()
+			})
+		}
+	}
+}
+
+// inject carries out one step, if it applies, and returns its end.
+func (n *nemesis) inject(step Step) (end func()) {
+	f := n.faults[step.Fault]
+	on, ok := n.target(step.On)
+	ok = ok && (f.Applies == nil || f.Applies(n.c, on))
+	tally, ok := n.claim(f, on, ok)
+	if !ok {
+		return nil
+	}
+	n.log(fmt.Sprintf("fault: %s strikes %s", f.Name, on))
+	injury := f.Inject(n.c, on, n.chance) // may take a while: no lock is held
+	return func() {
+		err := injury.Undo()
+		proof := injury.Proof()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.struck, on)
+		if err != nil {
+			n.errs = append(n.errs, fmt.Errorf("undoing %s on %s: %w", f.Name, on, err))
+		}
+		if proof == "" {
+			n.log(fmt.Sprintf("fault: %s on %s is over and did nothing", f.Name, on))
+			return
+		}
+		tally.Proven++
+		n.log(fmt.Sprintf("fault: %s on %s is over: %s", f.Name, on, proof))
+	}
+}
+
+// claim marks the machine as struck, if the fault applies and may strike it.
+func (n *nemesis) claim(f Fault, on string, applies bool) (tally *Tally, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	tally = n.tallies[f.Name]
+	if !applies || n.busy(f, on) {
+		tally.Passed++
+		return tally, false
+	}
+	tally.Injected++
+	n.struck[on] = true
+	return tally, true
+}
+
+// busy reports whether the machine is struck by something else: faults do not add
+// up on one machine, so that each is undone as it was done.
+func (n *nemesis) busy(f Fault, on string) bool {
+	if f.On != OnCluster {
+		return n.struck[on] || n.struck[allNodes]
+	}
+	return len(n.struck) > 0
+}
+
+// allNodes is what a fault strikes that strikes the cluster.
+const allNodes = "all"
+
+// target resolves what a step strikes.
+func (n *nemesis) target(on string) (string, bool) {
+	pick := func(names []string) (string, bool) {
+		if len(names) == 0 {
+			return "", false
+		}
+		return names[n.chance.IntN(len(names))], true
+	}
+	leader := ""
+	if l := n.c.leading(); l != nil {
+		leader = l.ID()
+	}
+	switch on {
+	case "leader":
+		return leader, leader != ""
+	case "follower":
+		return pick(n.c.others(leader))
+	case "node":
+		return pick(n.c.IDs())
+	case "client":
+		var names []string
+		for _, cl := range n.c.allClients() {
+			names = append(names, cl.Name)
+		}
+		return pick(names)
+	}
+	return on, true
+}

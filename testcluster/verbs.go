@@ -1,0 +1,121 @@
+package testcluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/testcluster/internal/memnet"
+)
+
+// Partition cuts the network into groups of machines, nodes and clients, that hear
+// each other and nobody else. Who is in no group hears everyone and is heard. The
+// connections stay: what was sent arrives when the network heals, if they last.
+// Cuts add up until Heal.
+func (c *Cluster) Partition(groups ...[]string) { c.cut("partition", partitioned(groups...)) }
+
+// Isolate cuts one machine off from all others, clients too.
+func (c *Cluster) Isolate(name string) {
+	c.cut("isolate", func(from, to string) bool { return from == name || to == name })
+}
+
+// Silence lets nothing of what one machine sends reach another; the other
+// direction stays whole.
+func (c *Cluster) Silence(from, to string) {
+	c.cut("silence", func(f, t string) bool { return f == from && t == to })
+}
+
+// Heal undoes Partition, Isolate and Silence.
+func (c *Cluster) Heal() {
+	c.mu.Lock()
+	lifts := c.lifts
+	c.lifts = map[int]func(){}
+	c.mu.Unlock()
+	for _, lift := range lifts {
+		lift()
+	}
+}
+
+func (c *Cluster) cut(_ string, match func(from, to string) bool) {
+	lift := c.net.Impose(&memnet.Rule{Match: match, Block: true})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cuts++
+	c.lifts[c.cuts] = lift
+}
+
+// partitioned matches what one group says to another.
+func partitioned(groups ...[]string) func(from, to string) bool {
+	group := func(name string) int {
+		return slices.IndexFunc(groups, func(g []string) bool { return slices.Contains(g, name) })
+	}
+	return func(from, to string) bool {
+		f, t := group(from), group(to)
+		return f >= 0 && t >= 0 && f != t
+	}
+}
+
+// Kill ends a node as SIGKILL does: it has no time for anything, and the machine
+// tells the others that its connections are gone. What it had written stays,
+// synced or not.
+func (c *Cluster) Kill(id string) {
+	c.tb.Helper()
+	c.machine(id).kill(false)
+}
+
+// CutPower ends a node and its machine: the others hear nothing any more, and
+// what was not synced is gone, if the disks are in memory.
+func (c *Cluster) CutPower(id string) {
+	c.tb.Helper()
+	c.machine(id).kill(true)
+}
+
+// Stop closes a node as its operator would: a leader hands over first.
+func (c *Cluster) Stop(id string) {
+	c.tb.Helper()
+	if err := c.machine(id).stop(); err != nil {
+		c.tb.Errorf("stopping %s: %v", id, err)
+	}
+}
+
+// Start starts a node that was killed or stopped, or has ended by itself, on the
+// disk that it left.
+func (c *Cluster) Start(id string) *cluster.Node {
+	c.tb.Helper()
+	m := c.machine(id)
+	if err := m.restart(context.Background()); err != nil {
+		c.tb.Fatalf("starting: %v", err)
+	}
+	return m.running()
+}
+
+// Restart kills a node, as Kill does, and starts it again.
+func (c *Cluster) Restart(id string) *cluster.Node {
+	c.tb.Helper()
+	c.Kill(id)
+	return c.Start(id)
+}
+
+// Pause stops a node's process, or a client's, as SIGSTOP does: its connections
+// stay and nobody answers. Its goroutines stop when they next touch network, disk,
+// clock or log; what they compute meanwhile nobody sees.
+func (c *Cluster) Pause(name string) {
+	c.tb.Helper()
+	c.gate(name).Shut()
+}
+
+// Resume lets a paused process go on.
+func (c *Cluster) Resume(name string) {
+	c.tb.Helper()
+	c.gate(name).Open()
+}
+
+// every runs a verb for all machines at once.
+func (c *Cluster) every(do func(*machine)) {
+	var wg sync.WaitGroup
+	for _, m := range c.machines {
+		wg.Go(func() { do(m) })
+	}
+	wg.Wait()
+}
