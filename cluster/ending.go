@@ -173,7 +173,9 @@ func (n *Node) stopServers() {
 func (n *Node) releaseAll() error {
 	var errs []error
 	if n.raft != nil {
-		if err := n.raft.Shutdown().Error(); err != nil {
+		stopped := n.raft.Shutdown()
+		n.trans.closePipelines() // it waits for those who wait there
+		if err := stopped.Error(); err != nil {
 			errs = append(errs, fmt.Errorf("raft: %w", err))
 		}
 		n.abortOnce.Do(func() { close(n.aborted) }) // it answers no more

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -57,9 +58,11 @@ func (l *lease) hold(ctx context.Context, n *Node) bool {
 }
 
 // await waits for raft to answer, until ctx ends. When raft is stopped it leaves
-// futures without an answer that it held; await then gives up with
-// raft.ErrRaftShutdown, and the goroutine that waits for the future stays.
+// futures without an answer that it held (such as entries that were committed and
+// are on their way to the state machine); await then gives up with
+// raft.ErrRaftShutdown.
 func (n *Node) await(ctx context.Context, f raft.Future) error {
+	n.endWithRaft(f)
 	answered := make(chan error, 1)
 	go func() { answered <- f.Error() }()
 	select {
@@ -69,5 +72,18 @@ func (n *Node) await(ctx context.Context, f raft.Future) error {
 		return context.Cause(ctx)
 	case <-n.aborted:
 		return raft.ErrRaftShutdown
+	}
+}
+
+// endWithRaft makes a future that is never answered end with the node, so that
+// nobody waits for it for ever. raft has a field for that in all its futures, and sets
+// it in some.
+func (n *Node) endWithRaft(f raft.Future) {
+	v := reflect.ValueOf(f)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return // it has its answer
+	}
+	if field := v.Elem().FieldByName("ShutdownCh"); field.CanSet() && field.IsNil() && field.Type() == reflect.TypeOf(n.aborted) {
+		field.Set(reflect.ValueOf(n.aborted))
 	}
 }

@@ -33,7 +33,7 @@ type Node struct {
 	machine *fsm.Machine
 	disk    host.Disk
 	mux     *transport.Mux
-	trans   *raft.NetworkTransport
+	trans   *raftTransport
 	raft    *raft.Raft
 	peers   *transport.Peers
 	addrs   addressBook
@@ -143,13 +143,13 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 			self = advertised(p.Addr)
 		}
 	}
-	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	n.trans = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  raftStream{n.mux.Listener(transport.RaftStream), n.mux, self},
 		MaxPool:                 3,
 		Timeout:                 10 * time.Second,
 		Logger:                  n.log.Named("raft"),
 		MsgpackUseNewTimeFormat: true,
-	})
+	}), max(2*n.cfg.ElectionTimeout, time.Second))
 	n.peers = transport.NewPeers(func(ctx context.Context, addr string) (net.Conn, error) {
 		return n.mux.Dial(ctx, transport.GRPCStream, addr)
 	})

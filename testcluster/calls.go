@@ -118,7 +118,7 @@ func (c *calls) unary(ctx context.Context, method string, req, reply any, cc *gr
 	if err := invoke(ctx, method, req, reply, cc, opts...); err != nil {
 		return err
 	}
-	if late, yes := c.strikes(duplicateCall); yes {
+	if late, yes := c.strikes(duplicateCall); yes && !refused(reply) {
 		copied, answer := proto.Clone(req.(proto.Message)), reply.(proto.Message).ProtoReflect().New().Interface()
 		c.later(ctx, late, func(ctx context.Context) { _ = invoke(ctx, method, copied, answer, cc) }) // nobody waits for it
 	}
@@ -127,6 +127,14 @@ func (c *calls) unary(ctx context.Context, method string, req, reply any, cc *gr
 		return errAnswerLost
 	}
 	return nil
+}
+
+// refused reports whether an answer is a refusal, which may come from the memory of
+// the leader and leave no trace: a copy that the client itself did not send would be
+// decided anew, see the README on what is not promised.
+func refused(reply any) bool {
+	acquired, ok := reply.(*semav1.AcquireResponse)
+	return ok && acquired.GetInfo().GetStatus() == semav1.Status(sema.OwnedBySomeoneElse)
 }
 
 // decides reports whether a call changes something.

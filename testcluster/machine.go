@@ -69,8 +69,11 @@ func (m *machine) running() *cluster.Node {
 	case <-m.node.Done():
 		return nil
 	default:
-		return m.node
 	}
+	if m.node.Err() != nil {
+		return nil // it is ending
+	}
+	return m.node
 }
 
 // replica returns the state machine of the newest node.

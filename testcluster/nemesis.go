@@ -52,7 +52,12 @@ func (n *nemesis) check(s Schedule) error {
 func (n *nemesis) run(s Schedule, stop <-chan struct{}) {
 	began := time.Now()
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer func() {
+		wg.Wait()
+		if err := n.c.revive(n.c.machines...); err != nil { // such as one that was about to end when its fault was undone
+			n.errs = append(n.errs, err)
+		}
+	}()
 	for _, step := range s {
 		select {
 		case <-time.After(step.At - time.Since(began)):

@@ -13,8 +13,14 @@ import (
 // raftWire is raft's transport with copies of messages that arrive again: at
 // once, or so late that newer ones have overtaken them.
 type raftWire struct {
-	*raft.NetworkTransport
+	raftTransport
 	harm *raftHarm
+}
+
+// raftTransport is what a node gives raft.
+type raftTransport interface {
+	raft.Transport
+	raft.WithPreVote
 }
 
 // raftHarm is what happens to the messages that one machine sends.
@@ -40,7 +46,7 @@ func (h *raftHarm) close() {
 }
 
 func (h *raftHarm) wrap(trans raft.Transport) raft.Transport {
-	return raftWire{NetworkTransport: trans.(*raft.NetworkTransport), harm: h}
+	return raftWire{raftTransport: trans.(raftTransport), harm: h}
 }
 
 // copyChance is how many of the messages come twice while the harm lasts.
@@ -65,19 +71,19 @@ func (h *raftHarm) again(send func()) {
 
 // AppendEntries implements [raft.Transport].
 func (w raftWire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	w.harm.again(func() { _ = w.NetworkTransport.AppendEntries(id, target, args, new(raft.AppendEntriesResponse)) }) // nobody waits for it
-	return w.NetworkTransport.AppendEntries(id, target, args, resp)
+	w.harm.again(func() { _ = w.raftTransport.AppendEntries(id, target, args, new(raft.AppendEntriesResponse)) }) // nobody waits for it
+	return w.raftTransport.AppendEntries(id, target, args, resp)
 }
 
 // RequestVote implements [raft.Transport].
 func (w raftWire) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	w.harm.again(func() { _ = w.NetworkTransport.RequestVote(id, target, args, new(raft.RequestVoteResponse)) })
-	return w.NetworkTransport.RequestVote(id, target, args, resp)
+	w.harm.again(func() { _ = w.raftTransport.RequestVote(id, target, args, new(raft.RequestVoteResponse)) })
+	return w.raftTransport.RequestVote(id, target, args, resp)
 }
 
 // AppendEntriesPipeline implements [raft.Transport].
 func (w raftWire) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := w.NetworkTransport.AppendEntriesPipeline(id, target)
+	inner, err := w.raftTransport.AppendEntriesPipeline(id, target)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +101,7 @@ type raftPipeline struct {
 // AppendEntries implements [raft.AppendPipeline].
 func (p raftPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	p.wire.harm.again(func() {
-		_ = p.wire.NetworkTransport.AppendEntries(p.id, p.target, args, new(raft.AppendEntriesResponse))
+		_ = p.wire.raftTransport.AppendEntries(p.id, p.target, args, new(raft.AppendEntriesResponse))
 	})
 	return p.AppendPipeline.AppendEntries(args, resp)
 }

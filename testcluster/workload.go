@@ -255,5 +255,8 @@ func (w *worker) force(name string) {
 	ctx, cancelForce, call := w.begin(history.Op{Kind: history.Force, Name: name, Token: info.Token})
 	defer cancelForce()
 	info, err = w.client.ForceRelease(ctx, name, info.Token)
+	if info.Owner == "" { // a repeated try found it gone and knows no more of it
+		info = sema.Info{}
+	}
 	end(call, info, err)
 }
