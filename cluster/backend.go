@@ -7,6 +7,7 @@ import (
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/sabotage"
 	"github.com/semanode/sema/transport"
 )
 
@@ -120,7 +121,7 @@ func (b backend) Get(ctx context.Context, req transport.GetRequest) (transport.G
 	if err := req.Validate(); err != nil {
 		return transport.GetResult{}, err
 	}
-	if !req.Stale {
+	if !req.Stale && !sabotage.On(sabotage.StaleReads) {
 		info, err := b.proposeInfo(ctx, nil, fsm.Command{Kind: fsm.Query, Name: req.Name})
 		if err != nil || req.Line == 0 {
 			return transport.GetResult{Info: info}, b.readError(ctx, err)

@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/sabotage"
 )
 
 // office is one term as leader, from taking over to being deposed. Its
@@ -88,12 +90,16 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 	for {
 		err := n.await(ctx, n.raft.Barrier(enqueueTimeout))
 		if err == nil {
+			base := n.machine.Clock()
+			if sabotage.On(sabotage.WallClock) {
+				base = fsm.Time(n.cfg.Host.Clock.Wall().UnixNano())
+			}
 			o := &office{
 				node: n,
 				// If this node was deposed and elected again since the barrier, entries carry
 				// a later term than this and the state machine ignores their stamps.
 				term:    n.raft.CurrentTerm(),
-				clock:   newClock(n.machine.Clock(), n.cfg.Host.Clock),
+				clock:   newClock(base, n.cfg.Host.Clock),
 				lease:   newLease(n.leaseTimeout(), n.cfg.Host.Clock),
 				expiry:  newExpiry(),
 				awaited: newExpiry(),

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/internal/sabotage"
 )
 
 // state is all that the entries of the log have made. It is what a snapshot
@@ -15,7 +16,8 @@ type state struct {
 	semaphores table[string, *semaphore]
 	clients    clients
 	tickets    tickets
-	epoch      uint64 // rises with each capture
+	epoch      uint64       // rises with each capture
+	led        sabotage.Led // empty but in builds that break promises on purpose
 }
 
 func newState() *state {
@@ -25,6 +27,7 @@ func newState() *state {
 // advance moves the clock to the stamp, never back.
 func (st *state) advance(s Stamp) {
 	st.clock = max(st.clock, s.Clock)
+	st.led.Note(s.Term)
 	st.followWall(s)
 	st.clients.turn(st.clock)
 }
@@ -64,13 +67,21 @@ func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to att
 		token:    st.lastToken,
 		owner:    owner,
 		timeout:  timeout,
-		deadline: st.clock.Add(timeout),
+		deadline: st.deadline(timeout),
 		created:  now,
 		updated:  now,
 		client:   to.client,
 		seq:      to.seq,
 	})
 	return &s.holders[len(s.holders)-1]
+}
+
+// deadline is that of a hold which is granted or touched now.
+func (st *state) deadline(timeout time.Duration) Time {
+	if sabotage.On(sabotage.EarlyExpiry) {
+		timeout -= time.Second
+	}
+	return st.clock.Add(timeout)
 }
 
 // end takes hold i away. What is free now goes to the head of the line at once:
@@ -85,10 +96,18 @@ func (st *state) end(s *semaphore, i int) (hold, Result) {
 	}
 	s = st.writable(s)
 	s.holders = append(s.holders[:i], s.holders[i+1:]...)
-	if head := s.line.first; head != nil {
+	if head := st.head(s); head != nil {
 		r.Granted = st.serve(s, head)
 	}
 	return ended, r
+}
+
+// head is who is served next, nil if nobody waits.
+func (st *state) head(s *semaphore) *ticket {
+	if sabotage.On(sabotage.LineForgotten) && st.led.Odd() {
+		return s.line.last
+	}
+	return s.line.first
 }
 
 // serve grants to a ticket and remembers that its attempt is decided. The

@@ -74,26 +74,20 @@ type ChaosReport struct {
 	Elapsed  time.Duration // of the cluster's time
 	Schedule Schedule
 	Faults   map[string]Tally // by name
-	Verdict  history.Report
-	// Faulty is what is wrong beside the verdict: replicas that differ, lines that do
-	// not empty, faults that did nothing.
-	Faulty []error
+	// Report is the verdict on what the clients saw, and on what was left when all
+	// was healed: replicas that differ, lines that do not empty, nodes that do not
+	// come back, faults that did nothing.
+	history.Report
 
 	history history.History
 	log     history.Journal
 	events  []string
 }
 
-// OK reports whether every promise was kept and the run counts.
-func (r ChaosReport) OK() bool { return r.Verdict.OK() && len(r.Faulty) == 0 }
-
 // String tells it to people.
 func (r ChaosReport) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, %v: %s", r.Seed, r.Elapsed.Round(time.Second), r.Verdict)
-	for _, err := range r.Faulty {
-		fmt.Fprintf(&b, "\n%v\n", err)
-	}
+	fmt.Fprintf(&b, "seed %d, %v: %s", r.Seed, r.Elapsed.Round(time.Second), r.Report)
 	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
 		t := r.Faults[name]
 		fmt.Fprintf(&b, "  %-20s struck %d times, with proof %d\n", name, t.Injected, t.Proven)
@@ -132,7 +126,9 @@ func chaos(t *testing.T, opts ChaosOptions) (report ChaosReport) {
 	}
 	// Out of the bubble: to judge takes real time.
 	limits := history.Limits{MinOps: opts.MinOps, Drawings: r.artifacts(t)}
-	report.Verdict = history.Check(report.history, report.log, limits)
+	after := report.Violations
+	report.Report = history.Check(report.history, report.log, limits)
+	report.Violations = append(report.Violations, after...)
 	if !report.OK() {
 		r.keep(t, limits.Drawings, report)
 	}
@@ -172,11 +168,14 @@ func (r *chaosRun) run(t *testing.T) ChaosReport {
 	faults.Wait() // heals what is left
 	workers.Wait()
 	report := ChaosReport{Seed: r.opts.Seed, Schedule: r.opts.Schedule, Faults: map[string]Tally{}}
-	report.Faulty = append(nemesis.errs, r.aftermath(&report)...)
+	for _, err := range nemesis.errs {
+		report.violated("recovery", err)
+	}
+	r.aftermath(&report)
 	for name, tally := range nemesis.tallies {
 		report.Faults[name] = *tally
 		if r.opts.NeedProof && tally.Proven == 0 {
-			report.Faulty = append(report.Faulty, fmt.Errorf("the run does not count: fault %s did nothing (struck %d times)", name, tally.Injected))
+			report.violated("faults", fmt.Errorf("the run does not count: fault %s did nothing (struck %d times)", name, tally.Injected))
 		}
 	}
 	report.Elapsed = r.c.Elapsed()
@@ -185,26 +184,27 @@ func (r *chaosRun) run(t *testing.T) ChaosReport {
 	return report
 }
 
+func (r *ChaosReport) violated(verdict string, err error) {
+	r.Violations = append(r.Violations, history.Violation{Verdict: verdict, Text: err.Error()})
+}
+
 // aftermath sees whether the cluster has recovered.
-func (r *chaosRun) aftermath(report *ChaosReport) []error {
-	cl := r.c.Client()
-	if err := r.c.linesEmpty(cl); err != nil {
-		return []error{err}
-	}
-	if err := cl.Client.Close(); err != nil {
-		return []error{err}
+func (r *chaosRun) aftermath(report *ChaosReport) {
+	if err := r.c.linesEmpty(r.c.Client()); err != nil {
+		report.violated("line empties", err)
 	}
 	applied, err := r.c.settle()
 	if err != nil {
-		return []error{err}
+		report.violated("recovery", err)
+		return
 	}
 	if report.log, err = r.c.journal.committed(applied); err != nil {
-		return []error{err}
+		report.violated("nothing lost", err)
+		return
 	}
 	if err := r.c.compareReplicas(report.log); err != nil {
-		return []error{err}
+		report.violated("replicas equal", err)
 	}
-	return nil
 }
 
 // employ starts the workers.

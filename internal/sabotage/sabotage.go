@@ -1,0 +1,20 @@
+// Package sabotage breaks Sema on purpose, so that the tests of its tests can show
+// that they notice. It does so only in a build with the tag "sabotage" and, there, only
+// what a test has asked for; in every other build On is the constant false
+// and the compiler leaves out what depends on it.
+package sabotage
+
+// Break is a way to break a promise.
+type Break int32
+
+// What can be broken. The first one, nothing, is how every build begins.
+const (
+	Nothing        Break = iota
+	EarlyExpiry          // holds end one second before their time
+	WallClock            // a new leader counts cluster time from its wall clock
+	TokenReset           // a snapshot that is restored begins with token 1 again
+	RetryAcquires        // an acquire that is sent again is a new one
+	StaleReads           // a get is answered from the memory of whoever is asked
+	AnyRelease           // a release ends the hold that stands, whatever its token
+	LineForgotten        // after every other change of leader the last in line is served first
+)
