@@ -174,7 +174,8 @@ func (n *Node) releaseAll() error {
 	var errs []error
 	if n.raft != nil {
 		stopped := n.raft.Shutdown()
-		n.trans.closePipelines() // it waits for those who wait there
+		n.trans.closePipelines() // it waits for those who wait there,
+		_ = n.mux.Close()        // and for calls to nodes that do not answer
 		if err := stopped.Error(); err != nil {
 			errs = append(errs, fmt.Errorf("raft: %w", err))
 		}

@@ -1,13 +1,142 @@
 package testcluster_test
 
 import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/semanode/sema/testcluster"
 )
 
+var (
+	chaosDuration = flag.Duration("duration", 0, "how long TestChaos goes on, in virtual time; 100 h if 0, 5 h with -short or -race")
+	chaosSeed     = flag.Uint64("seed", 0, "what TestChaos draws all seeds from; drawn if 0")
+)
+
+// chaosProfile is a kind of run. Heartbeats are what virtual time costs, so most of
+// it goes by with slow ones.
+type chaosProfile struct {
+	name string
+	opts testcluster.ChaosOptions
+}
+
+func chaosProfiles() []chaosProfile {
+	type (
+		chaos    = testcluster.ChaosOptions
+		options  = testcluster.Options
+		workload = testcluster.Workload
+	)
+	long := chaosProfile{"long", chaos{Duration: 8 * time.Hour, Gap: time.Minute, Options: options{ElectionTimeout: 10 * time.Second},
+		Workload: workload{Think: 30 * time.Second, Timeout: 15 * time.Second}}}
+	return []chaosProfile{
+		long,
+		{"dense", chaos{Duration: 15 * time.Minute, Gap: 8 * time.Second, Workload: workload{Think: time.Second, Semaphores: 3}}},
+		long,
+		{"five nodes", chaos{Duration: 30 * time.Minute, Gap: 10 * time.Second, Options: options{Nodes: 5, ElectionTimeout: 2 * time.Second}}},
+		long,
+		{"on disk", chaos{Duration: 10 * time.Minute, Gap: 10 * time.Second, Options: options{OnDisk: true, ElectionTimeout: 2 * time.Second}}},
+		{"usual", chaos{Duration: time.Hour, Gap: 20 * time.Second, Options: options{ElectionTimeout: 2 * time.Second}}},
+	}
+}
+
+// TestChaos hurts clusters for a hundred virtual hours. To have one run again:
+//
+//	go test ./testcluster -run 'TestChaos/SEED' -v -seed ...
 func TestChaos(t *testing.T) {
-	r := testcluster.Chaos(t, testcluster.ChaosOptions{Duration: time.Hour, Options: testcluster.Options{ElectionTimeout: 2 * time.Second}})
-	t.Log(r)
+	length := *chaosDuration
+	if length == 0 {
+		if length = 100 * time.Hour; testing.Short() || raceEnabled {
+			length = 5 * time.Hour
+		}
+	}
+	seed := *chaosSeed
+	if seed == 0 {
+		seed = rand.Uint64N(1<<32) + 1
+	}
+	t.Logf("-seed %d -duration %v", seed, length)
+	chance := rand.New(rand.NewPCG(seed, 0))
+	total := newChaosTotal()
+	t.Run("runs", func(t *testing.T) {
+		left := length
+		for i := 0; left > 0; i++ {
+			profiles := chaosProfiles()
+			p := profiles[i%len(profiles)]
+			p.opts.Duration = min(p.opts.Duration, left)
+			left -= p.opts.Duration
+			p.opts.Seed = chance.Uint64N(1<<32) + 1
+			t.Run(fmt.Sprintf("%s, seed %d", p.name, p.opts.Seed), func(t *testing.T) {
+				t.Parallel()
+				began := time.Now()
+				r := testcluster.Chaos(t, p.opts)
+				total.add(p.name, r, time.Since(began))
+			})
+		}
+	})
+	t.Log(total)
+	if length >= time.Hour {
+		for _, f := range testcluster.Faults() {
+			if total.faults[f.Name].Proven == 0 {
+				t.Errorf("the runs do not count: fault %s never did anything", f.Name)
+			}
+		}
+	}
+}
+
+// chaosTotal is what all runs came to.
+type chaosTotal struct {
+	mu             sync.Mutex
+	runs           map[string]int
+	took           map[string]time.Duration
+	lasted         map[string]time.Duration
+	ops, answered  int
+	holds          int
+	violations     int
+	faults         map[string]testcluster.Tally
+	injected, done int
+}
+
+func newChaosTotal() *chaosTotal {
+	return &chaosTotal{runs: map[string]int{}, took: map[string]time.Duration{}, lasted: map[string]time.Duration{}, faults: map[string]testcluster.Tally{}}
+}
+
+func (c *chaosTotal) add(profile string, r testcluster.ChaosReport, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.runs[profile]++
+	c.took[profile] += took
+	c.lasted[profile] += r.Elapsed
+	c.ops += r.Ops
+	c.answered += r.Answered
+	c.holds += r.Holds
+	c.violations += len(r.Violations)
+	for name, tally := range r.Faults {
+		sum := c.faults[name]
+		sum.Injected += tally.Injected
+		sum.Proven += tally.Proven
+		c.faults[name] = sum
+		c.injected += tally.Injected
+		c.done += tally.Proven
+	}
+}
+
+func (c *chaosTotal) String() string {
+	var b strings.Builder
+	var lasted time.Duration
+	for _, name := range slices.Sorted(maps.Keys(c.runs)) {
+		lasted += c.lasted[name]
+		fmt.Fprintf(&b, "\n%-12s %4d runs, %8.1f virtual hours, %6.2f s of real time an hour", name, c.runs[name], c.lasted[name].Hours(), c.took[name].Seconds()/c.lasted[name].Hours())
+	}
+	fmt.Fprintf(&b, "\n%.1f virtual hours, %d calls of which %d were answered, %d lock handles, %d faults struck, %d with proof, %d violations (%d at a time)",
+		lasted.Hours(), c.ops, c.answered, c.holds, c.injected, c.done, c.violations, runtime.GOMAXPROCS(0))
+	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
+		fmt.Fprintf(&b, "\n  %-20s struck %6d times, with proof %6d", name, c.faults[name].Injected, c.faults[name].Proven)
+	}
+	return b.String()
 }

@@ -57,6 +57,8 @@ type Mux struct {
 	cfg     MuxConfig
 	streams map[StreamKind]chan net.Conn // fixed after NewMux
 	closing chan struct{}
+	life    context.Context // of connections that are being made
+	end     context.CancelFunc
 	hellos  chan struct{} // bounds the connections that say hello
 	wg      sync.WaitGroup
 
@@ -81,6 +83,7 @@ func NewMux(cfg MuxConfig) *Mux {
 		hellos:  make(chan struct{}, maxHellos),
 		conns:   map[*muxConn]struct{}{},
 	}
+	m.life, m.end = context.WithCancel(context.Background())
 	m.wg.Go(m.accept)
 	return m
 }
@@ -97,6 +100,7 @@ func (m *Mux) Close() error {
 	m.conns = nil
 	close(m.closing)
 	m.mu.Unlock()
+	m.end()
 	err := m.cfg.Listener.Close()
 	for c := range conns {
 		_ = c.Conn.Close() // whoever uses it learns of it
@@ -106,8 +110,11 @@ func (m *Mux) Close() error {
 }
 
 // Dial connects to another node for one kind of stream. An error says if that
-// port belongs to another cluster.
+// port belongs to another cluster. It ends with the Mux.
 func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
 	raw, err := m.cfg.Dial(ctx, addr)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,82 @@
+package testcluster_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/semanode/sema/fence"
+	"github.com/semanode/sema/testcluster"
+)
+
+// work takes a while and does not look up.
+func work(d time.Duration) { <-time.After(d) }
+
+func TestSectionWithoutContextAndTokenIsCaught(t *testing.T) {
+	t.Parallel()
+	balance := 0
+	report := testcluster.Examine(t, testcluster.ExerciseOptions{}, func(_ context.Context, lock *testcluster.Held) error {
+		for range 4 {
+			_ = lock.Do("add one", func() error { balance++; return nil })
+			work(time.Second)
+		}
+		return nil
+	})
+	t.Log(report)
+	for _, kind := range []string{testcluster.TwoAtOnce, testcluster.WorkAfterCancel, testcluster.OldToken} {
+		if !slices.ContainsFunc(report.Mistakes, func(m testcluster.Mistake) bool { return m.Kind == kind && len(m.Story) > 2 }) {
+			t.Errorf("not caught: %s", kind)
+		}
+	}
+}
+
+// A section that looks at its context before each write, and has no token checked,
+// is stopped between the look and the write.
+func TestSectionWithoutTokenIsCaught(t *testing.T) {
+	t.Parallel()
+	report := testcluster.Examine(t, testcluster.ExerciseOptions{}, func(ctx context.Context, lock *testcluster.Held) error {
+		for range 4 {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			_ = lock.Do("write", func() error { return nil })
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+	if len(report.Mistakes) != 1 || report.Mistakes[0].Kind != testcluster.OldToken {
+		t.Fatal(report)
+	}
+}
+
+func TestSectionWithContextAndTokenPasses(t *testing.T) {
+	t.Parallel()
+	var store fence.Memory
+	testcluster.Exercise(t, testcluster.ExerciseOptions{}, func(ctx context.Context, lock *testcluster.Held) error {
+		for range 4 {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := lock.Do("write", func() error { return store.Advance(context.WithoutCancel(ctx), lock.Name(), lock.Token()) }); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+}
+
+func TestExerciseOfNothingDoesNotCount(t *testing.T) {
+	t.Parallel()
+	report := testcluster.Examine(t, testcluster.ExerciseOptions{Duration: time.Minute}, func(context.Context, *testcluster.Held) error { return nil })
+	if report.OK() || len(report.Trouble) == 0 {
+		t.Fatal(report)
+	}
+}
