@@ -4,6 +4,7 @@ module github.com/semanode/sema
 go 1.25.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1 // tests of users: draws what is not linearizable; ours hold the verdict against it
 	github.com/hashicorp/go-hclog v1.6.3 // the logger that raft speaks to
 	github.com/hashicorp/raft v1.8.0 // consensus
 	github.com/hashicorp/raft-boltdb/v2 v2.3.0 // log and votes on disk; not v2.3.1, which needs a package that go-metrics v0.7.0 (raft v1.8.0) dropped
@@ -19,7 +20,6 @@ require (
 )
 
 require (
-	github.com/anishathalye/porcupine v1.3.1 // indirect
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/boltdb/bolt v1.3.1 // indirect
 	github.com/fatih/color v1.13.0 // indirect

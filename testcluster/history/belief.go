@@ -61,14 +61,19 @@ func (e *evidence) beliefs(s *semaphore) []belief {
 		}
 	}
 	gone := map[uint64]time.Duration{} // by token: when the client gave it up, was told, or somebody used force
-	for _, op := range s.ops {
-		at := op.Start
-		token := op.mayEnd()
-		if op.Kind == Touch && op.Class == NotHeld {
-			token, at = op.Token, op.End
-		}
+	note := func(token uint64, at time.Duration) {
 		if first, ok := gone[token]; !ok || at < first {
 			gone[token] = at
+		}
+	}
+	for _, g := range s.tokens {
+		for _, op := range g.enders {
+			note(g.token, op.Start)
+		}
+	}
+	for _, op := range s.ops {
+		if op.Kind == Touch && op.Class == NotHeld {
+			note(op.Token, op.End)
 		}
 	}
 	for i, b := range all {
@@ -85,6 +90,12 @@ func (e *evidence) beliefs(s *semaphore) []belief {
 	return all
 }
 
+// releasedBy reports whether by then somebody had begun to release the hold, whoever
+// had it. Its holder need not be told before the next one then.
+func (g *grant) releasedBy(at time.Duration) bool {
+	return slices.ContainsFunc(g.enders, func(op *Op) bool { return op.Start <= at })
+}
+
 // toldInTime: see [ToldInTime].
 func toldInTime(e *evidence) (f finding) {
 	for _, s := range e.semaphores {
@@ -97,11 +108,9 @@ func toldInTime(e *evidence) (f finding) {
 				f.violations = append(f.violations, story(fmt.Sprintf("%s was told at %s that its hold on %q, token %d, was lost; its deadline was %s",
 					h.Client, clock(h.Until), s.name, h.Token, clock(h.Deadline)), []*Op{own}, h.String()))
 			}
-			forced := func(op *Op) bool { return op.mayEnd() == h.Token && op.Start <= h.Until }
-			if slices.ContainsFunc(s.ops, forced) { // somebody wanted it to end, whoever had it
-				continue
-			}
-			next := slices.IndexFunc(s.ops, func(op *Op) bool { return op.acquired() > h.Token && op.End < h.Until })
+			next := slices.IndexFunc(s.ops, func(op *Op) bool {
+				return op.acquired() > h.Token && op.End < h.Until && !s.byToken[h.Token].releasedBy(op.End)
+			})
 			if next >= 0 {
 				f.violations = append(f.violations, story(fmt.Sprintf("%s was told at %s that its hold on %q, token %d, was lost; somebody else had been given token %d at %s",
 					h.Client, clock(h.Until), s.name, h.Token, s.ops[next].Info.Token, clock(s.ops[next].End)), []*Op{own, s.ops[next]},

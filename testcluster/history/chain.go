@@ -61,14 +61,10 @@ func (e *event) notAfter(at int, why reason) {
 	}
 }
 
-// tighten lets each event bound those before and after it. It returns the two
-// reasons that exclude each other, if there are such.
+// tighten lets each event bound those before it. It returns the two reasons that exclude
+// each other, if there are such. That each event bounds those after it, too, would find
+// nothing more: one that is too late for a later one is too late here.
 func (c *chain) tighten() (conflict []reason) {
-	for i := 1; i < len(c.events); i++ {
-		if before := c.events[i-1].earliest; before.at > c.events[i].earliest.at {
-			c.events[i].earliest = before
-		}
-	}
 	for i := len(c.events) - 2; i >= 0; i-- {
 		if after := c.events[i+1].latest; after.at < c.events[i].latest.at {
 			c.events[i].latest = after
@@ -82,105 +78,59 @@ func (c *chain) tighten() (conflict []reason) {
 	return nil
 }
 
-// gap is the time between the end of one hold and the grant of the next. Gap i
-// comes before token i.
-
-// opens is the end before gap i, nil if nothing ended before.
-func (c *chain) opens(i int) *event {
-	if i == 0 {
-		return nil
-	}
-	return c.end(i - 1)
-}
-
-// closes is the grant after gap i, nil if there is none.
-func (c *chain) closes(i int) *event {
-	if i == len(c.tokens) {
-		return nil
-	}
-	return c.grant(i)
-}
-
-// choice is an answer that says that the semaphore was free, or was not held with a
-// certain token, at some time between two places. It can be true in several ways.
-type choice struct {
+// absence is an answer that says that the semaphore was free, or was not held with a
+// certain token, at some time between two places: after the end of one hold, or before
+// the grant of another.
+type absence struct {
 	span
 	token int // the number of the token that it was not held with, -1 for none: it was free
 }
 
-// way is one way for a choice to be true: the hold before it ended by then, and
-// the hold after it was granted only then.
-type way struct{ ended, granted *event }
-
-// ways are those that the chain leaves open. sure means that one of them is true
-// whatever happens.
-func (c *chain) ways(ch choice) (open []way, sure bool) {
-	consider := func(w way) {
-		if w.ended != nil && w.ended.earliest.at > ch.to || w.granted != nil && w.granted.latest.at < ch.from {
-			return
-		}
-		open = append(open, w)
-		sure = sure || (w.ended == nil || w.ended.latest.at <= ch.to) && (w.granted == nil || w.granted.earliest.at >= ch.from)
+// open reports whether an absence can be true, once the chain is tightened. If so, it
+// is true when every hold ends as early as it can and the next is granted late enough;
+// see the package documentation for why that suits all absences at once.
+func (c *chain) open(a absence) bool {
+	if a.token >= 0 {
+		return c.end(a.token).earliest.at <= a.to || c.grant(a.token).latest.at >= a.from
 	}
-	if ch.token >= 0 {
-		consider(way{ended: c.end(ch.token)})
-		consider(way{granted: c.grant(ch.token)})
-		return open, sure
-	}
-	first := sort.Search(len(c.tokens), func(i int) bool { return c.grant(i).latest.at >= ch.from })
-	for i := first; i <= len(c.tokens) && !sure && (i == 0 || c.end(i-1).earliest.at <= ch.to); i++ {
-		consider(way{c.opens(i), c.closes(i)})
-	}
-	return open, sure
+	i := c.grantedBefore(a)
+	return i < 0 || c.end(i).earliest.at <= a.to
 }
 
-// excluded are the reasons for which no way is open: some hold stood all the time.
-func (c *chain) excluded(ch choice) []reason {
-	i := ch.token
-	if i < 0 { // the first hold that may still be granted then, or the last before, stood before and after
-		i = sort.Search(len(c.tokens), func(i int) bool { return c.grant(i).latest.at >= ch.from }) - 1
-	}
-	return []reason{c.grant(i).latest.reason, c.end(i).earliest.reason, ch.says()}
+// grantedBefore is the last hold that was certainly granted before the call began, or -1.
+func (c *chain) grantedBefore(a absence) int {
+	return sort.Search(len(c.tokens), func(i int) bool { return c.grant(i).latest.at >= a.from }) - 1
 }
 
-// says is what the choice's answer claims.
-func (ch choice) says() reason {
+// excluded are the reasons for which an absence cannot be true: some hold stood all
+// the time.
+func (c *chain) excluded(a absence) []reason {
+	i := a.token
+	if i < 0 {
+		i = c.grantedBefore(a)
+	}
+	return []reason{c.grant(i).latest.reason, c.end(i).earliest.reason, a.says()}
+}
+
+// says is what the answer claims.
+func (a absence) says() reason {
 	what := "free"
-	if ch.token >= 0 {
-		what = fmt.Sprintf("not held with token %d", ch.Op.Token)
+	if a.token >= 0 {
+		what = fmt.Sprintf("not held with token %d", a.Op.Token)
 	}
-	return because([]*Op{ch.Op}, "call %d found it %s, between %s and %s", ch.ID, what, clock(ch.Start), clock(ch.End))
+	return because([]*Op{a.Op}, "call %d found it %s, between %s and %s", a.ID, what, clock(a.Start), clock(a.End))
 }
 
-// decide takes the only way of each choice that has one, and drops those that are
-// true anyway, until nothing more follows. It returns what is left, or the reasons
-// that exclude each other.
-func (c *chain) decide(choices []choice) (left []choice, conflict []reason) {
-	for again := true; again; {
-		if conflict = c.tighten(); conflict != nil {
-			return choices, conflict
-		}
-		again = false
-		left = nil
-		for _, ch := range choices {
-			open, sure := c.ways(ch)
-			switch {
-			case sure:
-			case len(open) == 0:
-				return choices, c.excluded(ch)
-			case len(open) == 1:
-				again = true
-				if e := open[0].ended; e != nil {
-					e.notAfter(ch.to, ch.says())
-				}
-				if e := open[0].granted; e != nil {
-					e.notBefore(ch.from, ch.says())
-				}
-			default:
-				left = append(left, ch)
-			}
-		}
-		choices = left
+// conflict decides whether there is an order that suits the chain and all absences. It
+// returns nil if there is, and otherwise reasons that exclude each other.
+func (c *chain) conflict(absences []absence) []reason {
+	if conflict := c.tighten(); conflict != nil {
+		return conflict
 	}
-	return left, nil
+	for _, a := range absences {
+		if !c.open(a) {
+			return c.excluded(a)
+		}
+	}
+	return nil
 }

@@ -145,8 +145,8 @@ func (e *evidence) findGrants(s *semaphore) {
 		if g := s.byToken[op.touched()]; g != nil && g.by != nil {
 			g.keep(op.Start, op)
 		}
-		if g := s.byToken[op.mayEnd()]; g != nil {
-			g.enders = append(g.enders, op)
+		if op.Kind == Release || op.Kind == Force {
+			s.addEnder(op)
 		}
 	}
 	for _, h := range s.holds {
@@ -156,6 +156,19 @@ func (e *evidence) findGrants(s *semaphore) {
 		}
 		if !h.Lost && (g.dropped < 0 || h.Until < g.dropped) {
 			g.dropped = h.Until
+		}
+	}
+}
+
+// addEnder notes the holds that the op may have ended.
+func (s *semaphore) addEnder(op *Op) {
+	among := s.tokens
+	if g := s.byToken[op.Token]; g != nil {
+		among = []*grant{g}
+	}
+	for _, g := range among {
+		if op.mayEnd(g) {
+			g.enders = append(g.enders, op)
 		}
 	}
 }

@@ -24,10 +24,10 @@ type Entry struct {
 
 // ledger is what a state machine made of a journal.
 type ledger struct {
-	grants  map[uint64]granted // by token
-	ended   map[uint64]ending  // by token
-	tickets map[asker]*queueing
-	asked   map[sema.Attempt]asker // Client and Seq only
+	grants map[uint64]granted // by token
+	ended  map[uint64]ending  // by token
+	queues map[asker]*queueing
+	asked  map[sema.Attempt]asker // Client and Seq only
 }
 
 // granted is a hold that the log granted.
@@ -46,10 +46,11 @@ type ending struct {
 // asker is who asks for what: different for each acquire of a history.
 type asker struct{ name, owner string }
 
-// queueing is what became of somebody in line.
+// queueing is what became of somebody who may have stood in line.
 type queueing struct {
 	tickets map[uint64]bool // by number
 	left    bool            // a ticket was cancelled or given back
+	grants  int             // more than one: what it had was taken back, and it came anew
 }
 
 var commandTexts = map[fsm.Kind]string{fsm.Acquire: "an acquire that found it overdue", fsm.Release: "a release",
@@ -58,7 +59,7 @@ var commandTexts = map[fsm.Kind]string{fsm.Acquire: "an acquire that found it ov
 // replay carries out a journal.
 func replay(j Journal) (*ledger, error) {
 	l := &ledger{grants: map[uint64]granted{}, ended: map[uint64]ending{},
-		tickets: map[asker]*queueing{}, asked: map[sema.Attempt]asker{}}
+		queues: map[asker]*queueing{}, asked: map[sema.Attempt]asker{}}
 	machine := fsm.New()
 	for _, e := range j {
 		data, err := fsm.AppendBatch(nil, e.Batch)
@@ -105,15 +106,17 @@ func (l *ledger) note(e Entry, c fsm.Command, r fsm.Result) {
 
 func (l *ledger) grant(e Entry, name string, info sema.Info) {
 	if _, again := l.grants[info.Token]; !again {
-		l.grants[info.Token] = granted{asker: asker{name, info.Owner}, token: info.Token, entry: e}
+		by := asker{name, info.Owner}
+		l.grants[info.Token] = granted{asker: by, token: info.Token, entry: e}
+		l.queue(by).grants++
 	}
 }
 
 func (l *ledger) queue(by asker) *queueing {
-	q := l.tickets[by]
+	q := l.queues[by]
 	if q == nil {
 		q = &queueing{tickets: map[uint64]bool{}}
-		l.tickets[by] = q
+		l.queues[by] = q
 	}
 	return q
 }

@@ -4,36 +4,20 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/anishathalye/porcupine"
-
 	"github.com/semanode/sema"
 )
 
-// linearizable: see [Linearizable]. What a hold's answers say is folded into the
-// places between which it must have been granted and have ended; that leaves a
-// search only for the answers that can be true in several ways. Folding is exact:
-// an answer changes nothing, so any place for it will do, and there is one if and only if
-// the hold stood, or did not, at some time during the call.
+// linearizable: see [Linearizable].
 func linearizable(e *evidence) (f finding) {
 	for _, s := range e.semaphores {
 		p := newPuzzle(e, s)
 		conflict := p.conflict
 		if conflict == nil {
-			p.choices, conflict = p.chain.decide(p.choices)
+			conflict = p.chain.conflict(p.absences)
 		}
-		if conflict == nil {
-			result, unplaced := p.search(e.limits)
-			switch result {
-			case porcupine.Ok:
-				continue
-			case porcupine.Unknown:
-				f.undecided = append(f.undecided, fmt.Sprintf("%q: no order of its %d calls was found and none excluded in %d steps or %v",
-					s.name, len(s.ops), e.limits.Steps, e.limits.Patience))
-				continue
-			}
-			conflict = unplaced
+		if conflict != nil {
+			f.violations = append(f.violations, p.violation(e, conflict))
 		}
-		f.violations = append(f.violations, p.violation(e, conflict))
 	}
 	return f
 }
@@ -46,7 +30,7 @@ type puzzle struct {
 	spans     map[*Op]span
 	forced    map[int]*Op // by number of the token: the acquire that ended it
 	steps     []drawn     // what each answer claims, for drawings
-	choices   []choice
+	absences  []absence
 	conflict  []reason // found while it was set up
 }
 
@@ -117,7 +101,7 @@ func (p *puzzle) bindAnswer(sp span, spurious bool) {
 		p.held(sp, shown)
 	case (sp.Kind == Get || sp.Kind == Force) && sp.Class == NotFound:
 		p.free(sp)
-	case (sp.Kind == Release || sp.Kind == Force) && sp.Outcome == OK, sp.mayEnd() != 0, sp.Kind == Touch && sp.Class == NotHeld:
+	case (sp.Kind == Release || sp.Kind == Force) && sp.Outcome == OK, sp.Kind != Get && sp.Class == NotHeld:
 		p.notHeld(sp, sp.Token)
 	default:
 		p.existed(sp, shown)
@@ -186,7 +170,7 @@ func (p *puzzle) existed(sp span, token uint64) {
 
 // free: nobody held at some time during the call.
 func (p *puzzle) free(sp span) {
-	p.choices = append(p.choices, choice{sp, -1})
+	p.absences = append(p.absences, absence{sp, -1})
 	p.draw(sp, step{kind: stepFree})
 }
 
@@ -194,7 +178,7 @@ func (p *puzzle) free(sp span) {
 // release, that is the time right after it took effect.
 func (p *puzzle) notHeld(sp span, token uint64) {
 	if i, ok := p.chain.find(token); ok {
-		p.choices = append(p.choices, choice{sp, i})
+		p.absences = append(p.absences, absence{sp, i})
 		p.draw(sp, step{kind: stepNotHeld, token: token})
 	}
 }
@@ -210,7 +194,7 @@ func (p *puzzle) exclude(reasons ...reason) {
 }
 
 func (p *puzzle) violation(e *evidence, conflict []reason) Violation {
-	wrong := fmt.Sprintf("no order of the calls on %q explains all answers. These cannot all be true:", p.semaphore.name)
+	wrong := fmt.Sprintf("no order of the calls on %q explains all answers. A hold ends before the next one, with a higher token, is granted; so these cannot all be true:", p.semaphore.name)
 	var ops []*Op
 	for _, r := range conflict {
 		if r.text != "" {

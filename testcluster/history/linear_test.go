@@ -27,6 +27,9 @@ func TestLinearizable(t *testing.T) {
 		"still there after its release":                              {told(acquired("x", 0, 1, 1), released("x", 2, 3, 1), found("y", 4, 5, 1)), false, false},
 		"told not held while it holds":                               {told(acquired("x", 0, 1, 1), failing(released("x", 2, 3, 1), history.NotHeld), touched("x", 4, 5, 1)), false, false},
 
+		"a client gives up whatever it has": {told(acquired("x", 0, 1, 1), released("x", 2, 3, 0), acquired("y", 2, 3, 2)), true, false},
+		"another gives up whatever it has":  {told(acquired("x", 0, 1, 1), released("y", 2, 3, 0), acquired("y", 2, 3, 2)), false, false},
+
 		"expired in time":                                     {told(acquired("x", 0, 1, 1), forced("y", 9, 9.9, 1), acquired("y", 9.95, 10, 2)), true, false},
 		"expired too early":                                   {told(acquired("x", 0, 1, 1), forced("y", 9, 9.8, 1)), false, false},
 		"expired too early after a touch":                     {told(acquired("x", 0, 1, 1), touched("x", 5, 6, 1), forced("y", 13, 14, 1)), false, false},
@@ -36,6 +39,8 @@ func TestLinearizable(t *testing.T) {
 		"taken as soon as a handle was done with it":          {with(told(acquired("x", 0, 1, 1), acquired("y", 4, 5, 2)), handle(1, "x", 1, 1, 3)), true, false},
 		"expired by two":                                      {told(acquired("x", 0, 1, 1), forced("y", 11, 12, 1), forced("z", 11, 12, 1)), false, false},
 		"a release under way is no reason to call it overdue": {told(acquired("x", 0, 1, 1), released("x", 2, 5, 1), forced("y", 3, 4, 1)), false, false},
+		"taken before it was ended as overdue":                {told(acquired("x", 0, 1, 1), acquired("z", 10, 11, 2), forced("y", 12, 13, 1)), false, false},
+		"not held yet":                                        {told(failing(touched("x", 0, 1, 1), history.NotHeld), acquired("x", 2, 3, 1)), true, false},
 		"overdue and touched late":                            {told(acquired("x", 0, 1, 1), touched("x", 15, 16, 1), refused("y", 16, 17, 1)), true, false},
 		"overdue, taken and touched late":                     {told(acquired("x", 0, 1, 1), acquired("y", 12, 13, 2), touched("x", 15, 16, 1)), false, false},
 		"a touch finds it gone too early":                     {told(acquired("x", 0, 1, 1), failing(touched("x", 5, 6, 1), history.NotHeld)), false, false},

@@ -97,7 +97,7 @@ func (e *evidence) handleLost(s *semaphore, h *Hold) (Violation, bool) {
 		return Violation{}, false
 	}
 	for _, op := range s.byToken[h.Token].enders {
-		if op.Start <= h.Until {
+		if op.Start < h.Until || op.Start == h.Until && op.Client != h.Client { // its own comes after
 			return Violation{}, false
 		}
 	}

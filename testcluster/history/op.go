@@ -16,7 +16,7 @@ const (
 	Acquire Kind = iota + 1 // one try
 	Wait                    // an acquire that waits in line
 	Touch                   // of the hold Op.Token
-	Release                 // of the hold Op.Token; of whatever the client may have under the name, if that is zero
+	Release                 // of the hold Op.Token; if that is zero, of whatever the client has under the name
 	Get                     // who holds, decided by the log
 	Stale                   // who holds, from the memory of whoever is asked
 	Force                   // the forced release of the hold Op.Token
@@ -140,14 +140,17 @@ func (o *Op) touched() uint64 {
 	return o.Token
 }
 
-// mayEnd is the token of the hold that the op ended, or may end, because its
-// client asked for that; or zero. A release that was told "not held" counts: an
-// earlier try of the same call may have done it.
-func (o *Op) mayEnd() uint64 {
-	if o.Kind != Release && o.Kind != Force || o.Outcome == Failed && o.Class != NotHeld && o.Class != NotFound {
-		return 0
+// mayEnd reports whether the op ended the hold, or may have, because its client asked
+// for that. A release that was told "not held" counts: an earlier try of the same call
+// may have done it.
+func (o *Op) mayEnd(g *grant) bool {
+	switch {
+	case o.Kind != Release && o.Kind != Force || o.Outcome == Failed && o.Class != NotHeld && o.Class != NotFound:
+		return false
+	case o.Kind == Release && o.Token == 0: // whatever the client had
+		return g.by != nil && g.by.Client == o.Client
 	}
-	return o.Token
+	return o.Token == g.token
 }
 
 // over reports whether the op can have no effect after its end.

@@ -145,8 +145,8 @@ func firstComeFirstServed(e *evidence) (f finding) {
 // stayed reports whether a wait was in line all the time, as far as is known.
 func (e *evidence) stayed(op *Op) bool {
 	if e.ledger != nil {
-		q := e.ledger.tickets[asker{op.Name, op.Owner}]
-		return q != nil && !q.left && len(q.tickets) == 1
+		q := e.ledger.queues[asker{op.Name, op.Owner}]
+		return q != nil && !q.left && len(q.tickets) == 1 && q.grants == 1
 	}
 	for i, place := range op.Places[1:] {
 		if place.Position > op.Places[i].Position {

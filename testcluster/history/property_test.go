@@ -21,7 +21,7 @@ func forget(h history.History) history.History {
 
 // A service that keeps its promises is never accused, whatever was lost on the way.
 func TestCorrectServiceIsNeverAccused(t *testing.T) {
-	runs := uint64(3000)
+	runs := uint64(2000)
 	if testing.Short() {
 		runs = 300
 	}

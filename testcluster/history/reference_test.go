@@ -156,7 +156,7 @@ func (r *reference) addAnswer(op history.Op) {
 // The fast encoding decides as the slow one does, of services that keep their promises
 // and of those that do not.
 func TestEncodingAgreesWithTheModel(t *testing.T) {
-	runs := uint64(6000)
+	runs := uint64(4000)
 	if testing.Short() {
 		runs = 600
 	}

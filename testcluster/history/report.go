@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Limits say how a history is judged. The zero value is strict and ready to use.
@@ -17,21 +16,6 @@ type Limits struct {
 	// Drawings is the directory for drawings of what is not linearizable, as HTML. Empty:
 	// there are none.
 	Drawings string
-	// Steps and Patience bound the search for an order of one semaphore's calls. A search
-	// that ends with them is undecided. 2 million and 30 s if zero. Within a bubble
-	// of testing/synctest only Steps counts, because time stands still there.
-	Steps    int
-	Patience time.Duration
-}
-
-func (l Limits) withDefaults() Limits {
-	if l.Steps == 0 {
-		l.Steps = 2_000_000
-	}
-	if l.Patience == 0 {
-		l.Patience = 30 * time.Second
-	}
-	return l
 }
 
 // Violation is a promise that was not kept.
@@ -44,7 +28,7 @@ type Violation struct {
 	File string // of the drawing, if there is one
 }
 
-// Note is about a verdict that could not be reached.
+// Note is about a verdict that was not reached.
 type Note struct{ Verdict, Text string }
 
 // Report is what came of judging a history.
@@ -63,15 +47,8 @@ func (r Report) OK() bool { return len(r.Violations) == 0 && len(r.Undecided) ==
 // String is the report for people to read.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d calls, %d of them answered without an error; %d lock handles; %d semaphores: ", r.Ops, r.Answered, r.Holds, r.Semaphores)
-	switch {
-	case len(r.Violations) > 0:
-		fmt.Fprintf(&b, "%d violations\n", len(r.Violations))
-	case len(r.Undecided) > 0:
-		b.WriteString("undecided\n")
-	default:
-		b.WriteString("every promise was kept\n")
-	}
+	fmt.Fprintf(&b, "calls: %d, answered without an error: %d, lock handles: %d, semaphores: %d, violations: %d, undecided: %d\n",
+		r.Ops, r.Answered, r.Holds, r.Semaphores, len(r.Violations), len(r.Undecided))
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "\n%s: %s\n", v.Verdict, strings.ReplaceAll(v.Text, "\n", "\n  "))
 		if v.File != "" {
@@ -142,7 +119,7 @@ func FIFO(h History, j Journal, l Limits) Report { return judge(h, j, l, verdict
 func Linearizable(h History, j Journal, l Limits) Report { return judge(h, j, l, verdicts[7]) }
 
 func judge(h History, j Journal, l Limits, by ...verdict) Report {
-	e := newEvidence(h, j, l.withDefaults())
+	e := newEvidence(h, j, l)
 	r := Report{Ops: len(h.Ops), Answered: e.answered, Holds: len(h.Holds), Semaphores: len(e.semaphores)}
 	for _, text := range e.flaws {
 		r.Undecided = append(r.Undecided, Note{"recording", text})
