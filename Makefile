@@ -1,7 +1,7 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test postgres race lint generate fuzz ci
+.PHONY: test postgres race chaos sabotage lint generate fuzz ci
 
 test:
 	go test ./...
@@ -9,6 +9,15 @@ test:
 # The fencing recipes against a PostgreSQL that the tests start; skipped without one.
 postgres:
 	cd fence/postgrestest && go test ./...
+
+# Clusters under faults, for DURATION of virtual time. It ends with what was done.
+DURATION ?= 2000h
+chaos:
+	go test ./testcluster -run 'TestChaos$$' -v -timeout 0 -duration $(DURATION) $(if $(SEED),-seed $(SEED))
+
+# Promises broken on purpose, to see that the verdicts of chaos notice.
+sabotage:
+	go test -tags sabotage -run Sabotage -v ./testcluster
 
 race:
 	go test -race ./...

@@ -114,3 +114,30 @@ func TestMuxCloseBreaksConnections(t *testing.T) {
 		t.Fatalf("closing twice: %v", err)
 	}
 }
+
+// TestMuxEndsConnectionsThatAreBeingMade closes a Mux while it dials a node that does
+// not answer: who dials learns of it at once.
+func TestMuxEndsConnectionsThatAreBeingMade(t *testing.T) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialling := make(chan struct{})
+	m := transport.NewMux(transport.MuxConfig{Listener: lis, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+		close(dialling)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := m.Dial(context.Background(), transport.RaftStream, "n2:7373")
+		ended <- err
+	}()
+	<-dialling
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Fatal("a connection was made to nobody")
+	}
+}
