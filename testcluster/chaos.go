@@ -39,7 +39,8 @@ type ChaosOptions struct {
 	// shown that it did something.
 	NeedProof bool
 	// Artifacts is a directory for what explains a failure: the schedule, the
-	// history, drawings. tb.ArtifactDir or a temporary directory if empty.
+	// history, the log, drawings. A new one for temporary files if empty, which the
+	// failing test names and leaves there.
 	Artifacts string
 
 	sabotage func(*Cluster) // breaks the cluster on purpose, in the tests of this package

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 var (
 	chaosDuration = flag.Duration("duration", 0, "how long TestChaos goes on, in virtual time; 100 h if 0, 5 h with -short or -race")
+	chaosSchedule = flag.String("schedule", "", "a file with a schedule, as a run that failed leaves it, in place of those that are drawn")
 	chaosSeed     = flag.Uint64("seed", 0, "what TestChaos draws all seeds from; drawn if 0")
 )
 
@@ -46,9 +48,31 @@ func chaosProfiles() []chaosProfile {
 	}
 }
 
-// TestChaos hurts clusters for a hundred virtual hours. To have one run again:
+// givenSchedule is that of -schedule, nil without.
+func givenSchedule(t *testing.T) testcluster.Schedule {
+	t.Helper()
+	if *chaosSchedule == "" {
+		return nil
+	}
+	text, err := os.ReadFile(*chaosSchedule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, err := testcluster.ParseSchedule(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schedule
+}
+
+// TestChaos hurts clusters for a hundred virtual hours. To have the same schedules
+// again:
 //
-//	go test ./testcluster -run 'TestChaos/SEED' -v -seed ...
+//	go test ./testcluster -run 'TestChaos$' -v -seed SEED
+//
+// and for one of them, with the file that the failed run left:
+//
+//	go test ./testcluster -run 'TestChaos$' -v -duration 1h -schedule schedule.txt
 func TestChaos(t *testing.T) {
 	length := *chaosDuration
 	if length == 0 {
@@ -71,6 +95,7 @@ func TestChaos(t *testing.T) {
 			p.opts.Duration = min(p.opts.Duration, left)
 			left -= p.opts.Duration
 			p.opts.Seed = chance.Uint64N(1<<32) + 1
+			p.opts.Schedule = givenSchedule(t)
 			t.Run(fmt.Sprintf("%s, seed %d", p.name, p.opts.Seed), func(t *testing.T) {
 				t.Parallel()
 				began := time.Now()
