@@ -336,6 +336,23 @@ func TestReleaseEndsEverythingUnderTheName(t *testing.T) {
 	expect(t, node, "acquire a seq 1 open 1", "acquire a seq 2 open 2", "release a token 0 seq 2 open 2", "release a token 1 seq 0 open 3")
 }
 
+// A release that freed the hold has not failed, even if an acquire of unknown
+// outcome could not be undone.
+func TestReleaseOfAPartIsNotAFailure(t *testing.T) {
+	node := new(fakenode.Node)
+	s := session.New(node, id)
+	mustAcquire(t, s, "a")
+	node.End("a") // unnoticed
+	answer(node, fakenode.ErrLost, sema.ErrNoLeader)
+	_, _ = s.Acquire(t.Context(), "a", "me", timeout)
+	if err := s.Release(t.Context(), "a"); !errors.Is(err, sema.ErrOutcomeUnknown) || !errors.Is(err, sema.ErrNoLeader) {
+		t.Errorf("got %v, want an unknown outcome because of ErrNoLeader", err)
+	}
+	if err := s.Release(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFinishedAttemptGivesWayToANewOne(t *testing.T) {
 	t.Run("of this call", func(t *testing.T) {
 		node := new(fakenode.Node)
