@@ -94,6 +94,9 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 			if sabotage.On(sabotage.WallClock) {
 				base = fsm.Time(n.cfg.Host.Clock.Wall().UnixNano())
 			}
+			if sabotage.On(sabotage.TimeTaken) {
+				base = base.Add(n.cfg.ElectionTimeout)
+			}
 			o := &office{
 				node: n,
 				// If this node was deposed and elected again since the barrier, entries carry

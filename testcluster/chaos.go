@@ -206,6 +206,9 @@ func (r *chaosRun) aftermath(report *ChaosReport) {
 	if err := r.c.compareReplicas(report.log); err != nil {
 		report.violated("replicas equal", err)
 	}
+	if err := timeGiven(report.log, r.c.journal.terms()); err != nil {
+		report.violated("time given", err)
+	}
 }
 
 // employ starts the workers.

@@ -78,6 +78,20 @@ func (j *journal) committed(upTo uint64) (history.Journal, error) {
 	return log, nil
 }
 
+// terms returns when the first entry of each term was stored: a new leader begins
+// with one.
+func (j *journal) terms() map[uint64]time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	terms := map[uint64]time.Duration{}
+	for id, e := range j.entries {
+		if at, known := terms[id.term]; !known || e.at < at {
+			terms[id.term] = e.at
+		}
+	}
+	return terms
+}
+
 // elected returns the term of the entry that most disks took last at an index, and
 // of several the newest.
 func (j *journal) elected(index uint64) (term uint64, ok bool) {

@@ -23,6 +23,7 @@ func TestSabotageIsCaught(t *testing.T) {
 	}{
 		{name: "expiry one second early", what: sabotage.EarlyExpiry, caught: []string{"nothing lost", "exclusion", "told in time"}},
 		{name: "a new leader stamps from its own wall clock", what: sabotage.WallClock, faults: []string{"wall-jump", "kill", "isolate"}, caught: []string{"nothing lost", "exclusion", "told in time"}},
+		{name: "time without a leader makes holds older", what: sabotage.TimeTaken, caught: []string{"time given"}},
 		{name: "a token reset on restore", what: sabotage.TokenReset, caught: []string{"tokens rise", "replicas equal"}},
 		{name: "a retry that acquires twice", what: sabotage.RetryAcquires, faults: []string{"lost-answers", "late-copies", "overtaken"}, caught: []string{"genuine", "linearizable"}},
 		{name: "a stale read sold as a fresh one", what: sabotage.StaleReads, caught: []string{"linearizable"}},

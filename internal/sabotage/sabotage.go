@@ -9,12 +9,13 @@ type Break int32
 
 // What can be broken. The first one, nothing, is how every build begins.
 const (
-	Nothing        Break = iota
-	EarlyExpiry          // holds end one second before their time
-	WallClock            // a new leader counts cluster time from its wall clock
-	TokenReset           // a snapshot that is restored begins with token 1 again
-	RetryAcquires        // an acquire that is sent again is a new one
-	StaleReads           // a get is answered from the memory of whoever is asked
-	AnyRelease           // a release ends the hold that stands, whatever its token
-	LineForgotten        // after every other change of leader the last in line is served first
+	Nothing       Break = iota
+	EarlyExpiry         // holds end one second before their time
+	WallClock           // a new leader counts cluster time from its wall clock
+	TokenReset          // a snapshot that is restored begins with token 1 again
+	RetryAcquires       // an acquire that is sent again is a new one
+	StaleReads          // a get is answered from the memory of whoever is asked
+	AnyRelease          // a release ends the hold that stands, whatever its token
+	TimeTaken           // a new leader counts the time without one
+	LineForgotten       // after every other change of leader the last in line is served first
 )
