@@ -54,11 +54,13 @@ func (o ChaosOptions) withDefaults() (ChaosOptions, error) {
 	if o.Faults == nil {
 		o.Faults = Faults()
 	}
-	if o.Schedule == nil {
+	if o.Schedule == nil && o.Gap > 0 {
 		o.Schedule = DrawSchedule(o.Seed, o.Duration, o.Gap, o.Faults)
 	}
 	o.MinOps = cmp.Or(o.MinOps, int(o.Duration/(5*time.Second)))
 	o.Workload = o.Workload.withDefaults()
+	err = errors.Join(err, o.Workload.validate(), within("Duration", o.Duration, time.Second, maxDuration), within("Gap", o.Gap, time.Millisecond, maxDuration),
+		within("MinOps", o.MinOps, 0, 1<<40))
 	tune := o.Tune
 	o.Tune = func(cfg *cluster.Config) { // so that nodes come back by snapshot too
 		cfg.SnapshotInterval, cfg.SnapshotThreshold, cfg.TrailingLogs = 20*time.Second, 200, 100

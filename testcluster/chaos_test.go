@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	chaosDuration = flag.Duration("duration", 0, "how long TestChaos goes on, in virtual time; 100 h if 0, 5 h with -short or -race")
+	chaosDuration = flag.Duration("duration", 0, "how long TestChaos goes on, in virtual time; 100 h if 0, 20 h with -short, 3 h with -race")
 	chaosSchedule = flag.String("schedule", "", "a file with a schedule, as a run that failed leaves it, in place of those that are drawn")
 	chaosSeed     = flag.Uint64("seed", 0, "what TestChaos draws all seeds from; drawn if 0")
 )
@@ -76,8 +76,9 @@ func givenSchedule(t *testing.T) testcluster.Schedule {
 func TestChaos(t *testing.T) {
 	length := *chaosDuration
 	if length == 0 {
-		if length = 100 * time.Hour; testing.Short() || raceEnabled {
-			length = 5 * time.Hour
+		length = shortened(100 * time.Hour)
+		if raceEnabled {
+			length = 3 * time.Hour
 		}
 	}
 	seed := *chaosSeed
@@ -105,7 +106,7 @@ func TestChaos(t *testing.T) {
 		}
 	})
 	t.Log(total)
-	if length >= time.Hour {
+	if length >= 10*time.Hour {
 		for _, f := range testcluster.Faults() {
 			if total.faults[f.Name].Proven == 0 {
 				t.Errorf("the runs do not count: fault %s never did anything", f.Name)

@@ -55,7 +55,9 @@ func (o ExerciseOptions) withDefaults() (ExerciseOptions, error) {
 	if o.Faults == nil {
 		o.Faults = Faults()
 	}
-	return o, errors.Join(err, sema.Validate(o.Name, "worker", o.Timeout))
+	return o, errors.Join(err, sema.Validate(o.Name, "worker", o.Timeout),
+		within("Workers", o.Workers, 1, maxWorkers), within("StallEvery", o.StallEvery, 1, 1<<20),
+		within("Duration", o.Duration, time.Second, maxDuration), within("Gap", o.Gap, time.Millisecond, maxDuration))
 }
 
 // minSections is how many sections must have done something for an exercise to count.
@@ -110,7 +112,8 @@ func (r ExerciseReport) String() string {
 //
 // What counts as work is what the section does through [Held.Do]; whatever
 // else waits in it must be made in virtual time, such as [time.After]: no network, no
-// subprocess. A section that waits for something should end with its context.
+// subprocess. A section must end with its context: one that is still at work long
+// after the end of the exercise is told so by it.
 func Exercise(t *testing.T, opts ExerciseOptions, section Section) {
 	t.Helper()
 	if report := Examine(t, opts, section); !report.OK() {
@@ -137,13 +140,20 @@ type exercise struct {
 	section Section
 	c       *Cluster
 	witness *witness
+
+	sections    context.Context // ends sections that do not come to an end
+	endSections context.CancelFunc
+	effects     chan struct{} // holds one token: somebody's effect takes place
 }
 
 func (e *exercise) run(t *testing.T) ExerciseReport {
 	e.c = New(t, e.opts.Options)
 	e.witness = newWitness(e.c.Elapsed)
+	e.effects = make(chan struct{}, 1)
 	work, rest := context.WithCancel(context.Background())
 	defer rest()
+	e.sections, e.endSections = context.WithCancel(context.Background())
+	defer e.endSections()
 	var workers, faults sync.WaitGroup
 	for i := range e.opts.Workers {
 		w := &exerciser{exercise: e, name: fmt.Sprintf("worker %d", i+1), client: e.c.Client(),
@@ -156,7 +166,7 @@ func (e *exercise) run(t *testing.T) ExerciseReport {
 	<-time.After(e.opts.Duration)
 	rest()
 	faults.Wait()
-	workers.Wait()
+	e.finish(&workers)
 	report := e.witness.report()
 	report.Seed = e.opts.Seed
 	report.Faults = map[string]Tally{}
@@ -165,6 +175,27 @@ func (e *exercise) run(t *testing.T) ExerciseReport {
 	}
 	report.Trouble = append(nemesis.errs, e.enough(report)...)
 	return report
+}
+
+// finish lets the sections under way come to their end, and then ends them.
+func (e *exercise) finish(workers *sync.WaitGroup) {
+	finished := make(chan struct{})
+	go func() { // ends, or the test does
+		workers.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+		return
+	case <-time.After(3 * e.opts.Timeout):
+	}
+	e.endSections()
+	select {
+	case <-finished:
+	case <-time.After(patience):
+		panic(fmt.Sprintf("testcluster: a section has not returned %v after its context was cancelled: it must end with its context. "+
+			"Its goroutine is among those below", patience))
+	}
 }
 
 // enough reports why an exercise does not count that found nothing.
@@ -188,23 +219,32 @@ type exerciser struct {
 	*exercise
 	name   string
 	client *Client
+
+	mu     sync.Mutex
 	chance *rand.Rand
+}
+
+// draw returns a number below n.
+func (w *exerciser) draw(n int64) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.chance.Int64N(n)
 }
 
 func (w *exerciser) run(work context.Context) {
 	for {
 		select {
-		case <-time.After(time.Duration(w.chance.ExpFloat64() * float64(w.opts.Timeout) / 4)):
+		case <-time.After(time.Duration(w.draw(int64(w.opts.Timeout / 2)))):
 		case <-work.Done():
 			return
 		}
-		w.once(work)
+		w.once()
 	}
 }
 
 // once is a lock, a section and an unlock.
-func (w *exerciser) once(work context.Context) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(work)) // what is under way is finished
+func (w *exerciser) once() {
+	ctx, cancel := context.WithCancel(w.sections)
 	defer cancel()
 	lock, err := w.client.Lock(ctx, w.opts.Name, client.LockOptions{Owner: w.name, Timeout: w.opts.Timeout, Wait: time.Minute})
 	if err != nil {
@@ -214,7 +254,7 @@ func (w *exerciser) once(work context.Context) {
 	held.shift = w.witness.begin(w.name, lock.Token(), lock.Context())
 	err = w.section(lock.Context(), held)
 	w.witness.end(held.shift, err)
-	ctx, cancelUnlock := context.WithTimeout(ctx, w.opts.Timeout)
+	ctx, cancelUnlock := context.WithTimeout(context.WithoutCancel(ctx), w.opts.Timeout)
 	defer cancelUnlock()
 	_ = lock.Unlock(ctx) // that it was lost is known
 }
@@ -239,12 +279,16 @@ func (h *Held) Token() uint64 { return h.lock.Token() }
 // Before the effect the holder may be stopped, as by a collection of garbage, a
 // machine that is suspended or a request that is kept back by the network: the time
 // between a check in the section and the effect is what a lock alone cannot protect.
+// It may be called by several goroutines of the section. Effects take place one at a
+// time, so those of this test need no mutex.
 func (h *Held) Do(what string, effect func() error) error {
 	w := h.worker
 	asked := w.witness.ask(h.shift)
-	if w.chance.IntN(w.opts.StallEvery) == 0 {
+	if w.draw(int64(w.opts.StallEvery)) == 0 {
 		h.stall()
 	}
+	w.effects <- struct{}{}
+	defer func() { <-w.effects }()
 	err := effect()
 	w.witness.did(h.shift, what, asked, err)
 	return err
@@ -253,7 +297,7 @@ func (h *Held) Do(what string, effect func() error) error {
 // stall stops the worker's machine for a while.
 func (h *Held) stall() {
 	w := h.worker
-	length := time.Duration(w.chance.Int64N(int64(3 * w.opts.Timeout)))
+	length := time.Duration(w.draw(int64(3 * w.opts.Timeout)))
 	w.witness.stalled(h.shift, length)
 	w.client.gate.Shut()
 	<-time.After(length)

@@ -10,13 +10,18 @@ import (
 	"github.com/semanode/sema/testcluster"
 )
 
+// exercising is the default, shorter with the race detector.
+func exercising() testcluster.ExerciseOptions {
+	return testcluster.ExerciseOptions{Duration: max(4*time.Minute, shortened(10*time.Minute))}
+}
+
 // work takes a while and does not look up.
 func work(d time.Duration) { <-time.After(d) }
 
 func TestSectionWithoutContextAndTokenIsCaught(t *testing.T) {
 	t.Parallel()
 	balance := 0
-	report := testcluster.Examine(t, testcluster.ExerciseOptions{}, func(_ context.Context, lock *testcluster.Held) error {
+	report := testcluster.Examine(t, exercising(), func(_ context.Context, lock *testcluster.Held) error {
 		for range 4 {
 			_ = lock.Do("add one", func() error { balance++; return nil })
 			work(time.Second)
@@ -35,7 +40,7 @@ func TestSectionWithoutContextAndTokenIsCaught(t *testing.T) {
 // is stopped between the look and the write.
 func TestSectionWithoutTokenIsCaught(t *testing.T) {
 	t.Parallel()
-	report := testcluster.Examine(t, testcluster.ExerciseOptions{}, func(ctx context.Context, lock *testcluster.Held) error {
+	report := testcluster.Examine(t, exercising(), func(ctx context.Context, lock *testcluster.Held) error {
 		for range 4 {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -56,7 +61,7 @@ func TestSectionWithoutTokenIsCaught(t *testing.T) {
 func TestSectionWithContextAndTokenPasses(t *testing.T) {
 	t.Parallel()
 	var store fence.Memory
-	testcluster.Exercise(t, testcluster.ExerciseOptions{}, func(ctx context.Context, lock *testcluster.Held) error {
+	testcluster.Exercise(t, exercising(), func(ctx context.Context, lock *testcluster.Held) error {
 		for range 4 {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -79,4 +84,32 @@ func TestExerciseOfNothingDoesNotCount(t *testing.T) {
 	if report.OK() || len(report.Trouble) == 0 {
 		t.Fatal(report)
 	}
+}
+
+// A section that works for as long as it holds, as a leader among many does, is
+// ended with the exercise. It may work with several goroutines.
+func TestSectionWithoutAnEndOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var store fence.Memory
+	testcluster.Exercise(t, exercising(), func(ctx context.Context, lock *testcluster.Held) error {
+		write := func() error {
+			return lock.Do("write", func() error { return store.Advance(context.Background(), lock.Name(), lock.Token()) })
+		}
+		other := make(chan error, 1)
+		for {
+			go func() { other <- write() }()
+			if err := write(); err != nil {
+				<-other
+				return err
+			}
+			if err := <-other; err != nil {
+				return err
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	})
 }

@@ -35,13 +35,26 @@ type Options struct {
 	LogLevel hclog.Level
 }
 
+// within reports an option outside of its limits.
+func within[T int | time.Duration](name string, value, low, high T) error {
+	if value < low || value > high {
+		return fmt.Errorf("testcluster: %s is %v: %v to %v are possible", name, value, low, high)
+	}
+	return nil
+}
+
+const (
+	maxWorkers  = 1000
+	maxDuration = 10_000 * time.Hour
+)
+
 // maxNodes bounds a cluster: consensus among more is of no use.
 const maxNodes = 9
 
 func (o Options) withDefaults() (Options, error) {
 	o.Nodes = cmp.Or(o.Nodes, 3)
-	if o.Nodes < 1 || o.Nodes > maxNodes {
-		return o, fmt.Errorf("testcluster: %d nodes: 1 to %d are possible", o.Nodes, maxNodes)
+	if err := within("Nodes", o.Nodes, 1, maxNodes); err != nil {
+		return o, err
 	}
 	if o.MinLatency == 0 && o.MaxLatency == 0 {
 		o.MinLatency, o.MaxLatency = 200*time.Microsecond, time.Millisecond

@@ -2,5 +2,5 @@
 
 package testcluster_test
 
-// raceEnabled: virtual time costs ten times as much.
+// With the race detector virtual time costs ten times as much: runs are shorter.
 const raceEnabled = true

@@ -26,7 +26,7 @@ func TestChaosFoundBefore(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			opts := testcluster.ChaosOptions{Duration: c.length, Options: testcluster.Options{Seed: c.seed, ElectionTimeout: 2 * time.Second},
+			opts := testcluster.ChaosOptions{Duration: shortened(c.length), Options: testcluster.Options{Seed: c.seed, ElectionTimeout: 2 * time.Second},
 				Workload: testcluster.Workload{Think: 5 * time.Second}}
 			for _, name := range c.faults {
 				f, err := testcluster.FaultNamed(name)
@@ -38,4 +38,13 @@ func TestChaosFoundBefore(t *testing.T) {
 			testcluster.Chaos(t, opts)
 		})
 	}
+}
+
+// shortened is a virtual time as far as the race detector, or -short, leaves room
+// for it.
+func shortened(d time.Duration) time.Duration {
+	if raceEnabled || testing.Short() {
+		return d / 5
+	}
+	return d
 }

@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -43,6 +44,12 @@ func (w Workload) withDefaults() Workload {
 		w.Timeout = 3 * time.Second
 	}
 	return w
+}
+
+func (w Workload) validate() error {
+	return errors.Join(within("Workload.Clients", w.Clients, 1, maxWorkers), within("Workload.Workers", w.Workers, 1, maxWorkers),
+		within("Workload.Semaphores", w.Semaphores, 1, 1<<20), within("Workload.Think", w.Think, time.Millisecond, maxDuration),
+		within("Workload.Timeout", w.Timeout, sema.MinTimeout, sema.MaxTimeout/4))
 }
 
 // worker does what users do, one thing after the other, and writes down what it
