@@ -9,6 +9,7 @@ import (
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/moment"
+	"github.com/semanode/sema/internal/sabotage"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
 )
@@ -226,6 +227,9 @@ func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
 	defer cancel()
 	sent := moment.Now()
 	outcomes, err := k.touch(ctx, req)
+	if sabotage.On(sabotage.LateLeash) {
+		sent = moment.Now()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.abort = nil; err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/sabotage"
 )
 
 // expiry is the leader's heap of deadlines: which hold becomes overdue next. It
@@ -114,7 +115,7 @@ func (o *office) watchDeadlines() {
 		case <-o.awaited.sooner:
 		}
 		wait := clockTick
-		if o.clock.mayExpire() {
+		if o.clock.mayExpire() && !sabotage.On(sabotage.NoExpiry) {
 			o.endOverdue(o.awaited, 0, func(d fsm.Deadline) bool { return d.Waiting })
 			o.endOverdue(o.expiry, o.node.cfg.OverdueRetention, func(fsm.Deadline) bool { return true })
 			wait = o.untilNext()

@@ -232,6 +232,9 @@ func (st *state) release(c *Command) Result {
 		return Result{Err: sema.ErrNotHeld}
 	}
 	_, r := st.end(s, i)
+	if sabotage.On(sabotage.DeniedRelease) {
+		r.Err = sema.ErrNotHeld
+	}
 	return r
 }
 

@@ -81,6 +81,9 @@ func (st *state) deadline(timeout time.Duration) Time {
 	if sabotage.On(sabotage.EarlyExpiry) {
 		timeout -= time.Second
 	}
+	if sabotage.On(sabotage.LongHolds) {
+		timeout *= 20
+	}
 	return st.clock.Add(timeout)
 }
 
@@ -96,6 +99,9 @@ func (st *state) end(s *semaphore, i int) (hold, Result) {
 	}
 	s = st.writable(s)
 	s.holders = append(s.holders[:i], s.holders[i+1:]...)
+	if sabotage.On(sabotage.LostTicket) && ended.token%5 == 0 && s.line.length > 1 {
+		st.dequeue(s, s.line.first)
+	}
 	if head := st.head(s); head != nil {
 		r.Granted = st.serve(s, head)
 	}

@@ -57,7 +57,7 @@ func (o ChaosOptions) withDefaults() (ChaosOptions, error) {
 	if o.Schedule == nil && o.Gap > 0 {
 		o.Schedule = DrawSchedule(o.Seed, o.Duration, o.Gap, o.Faults)
 	}
-	o.MinOps = cmp.Or(o.MinOps, int(o.Duration/(5*time.Second)))
+	o.MinOps = cmp.Or(o.MinOps, max(1, int(o.Duration/(5*time.Second))))
 	o.Workload = o.Workload.withDefaults()
 	err = errors.Join(err, o.Workload.validate(), within("Duration", o.Duration, time.Second, maxDuration), within("Gap", o.Gap, time.Millisecond, maxDuration),
 		within("MinOps", o.MinOps, 0, 1<<40))
@@ -128,7 +128,7 @@ func chaos(t *testing.T, opts ChaosOptions) (report ChaosReport) {
 		return report
 	}
 	// Out of the bubble: to judge takes real time.
-	limits := history.Limits{MinOps: opts.MinOps, Drawings: r.artifacts(t)}
+	limits := history.Limits{MinOps: opts.MinOps, Overstay: 5*time.Second + 2*opts.ElectionTimeout, Drawings: r.artifacts(t)}
 	after := report.Violations
 	report.Report = history.Check(report.history, report.log, limits)
 	report.Violations = append(report.Violations, after...)
@@ -227,7 +227,8 @@ func (r *chaosRun) employ(work context.Context, wg *sync.WaitGroup) {
 	}
 	for _, m := range r.c.machines {
 		seed++
-		wg.Go(func() { r.embedded(m, work, seed) })
+		own := seed
+		wg.Go(func() { r.embedded(m, work, own) })
 	}
 }
 

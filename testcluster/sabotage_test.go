@@ -18,6 +18,8 @@ func TestSabotageIsCaught(t *testing.T) {
 		name   string
 		what   sabotage.Break
 		disk   bool     // no fsync
+		far    bool     // the clients are 100 to 150 ms away
+		free   bool     // so many semaphores that most are free
 		faults []string // all if empty
 		caught []string // by one of these verdicts at least
 	}{
@@ -25,9 +27,15 @@ func TestSabotageIsCaught(t *testing.T) {
 		{name: "a new leader stamps from its own wall clock", what: sabotage.WallClock, faults: []string{"wall-jump", "kill", "isolate"}, caught: []string{"nothing lost", "exclusion", "told in time"}},
 		{name: "time without a leader makes holds older", what: sabotage.TimeTaken, caught: []string{"time given"}},
 		{name: "a token reset on restore", what: sabotage.TokenReset, caught: []string{"tokens rise", "replicas equal"}},
-		{name: "a retry that acquires twice", what: sabotage.RetryAcquires, faults: []string{"lost-answers", "late-copies", "overtaken"}, caught: []string{"genuine", "linearizable"}},
+		{name: "a retry that acquires twice", what: sabotage.RetryAcquires, free: true, faults: []string{"lost-answers", "late-copies", "overtaken"}, caught: []string{"genuine", "linearizable"}},
 		{name: "a stale read sold as a fresh one", what: sabotage.StaleReads, caught: []string{"linearizable"}},
 		{name: "a release that ignores the token", what: sabotage.AnyRelease, caught: []string{"nothing lost", "exclusion", "linearizable"}},
+		{name: "holds last twenty times as long as was asked", what: sabotage.LongHolds, caught: []string{"by the log"}},
+		{name: "nobody ends a hold that others wait for", what: sabotage.NoExpiry, caught: []string{"by the log"}},
+		{name: "heads of lines are thrown away", what: sabotage.LostTicket, caught: []string{"by the log"}},
+		{name: "who released is told that it held nothing", what: sabotage.DeniedRelease, caught: []string{"by the log"}},
+		{name: "a lock counts its deadline from the answer", what: sabotage.LateLeash, far: true,
+			faults: []string{"clock-fast", "client-isolated", "client-paused"}, caught: []string{"by the log", "exclusion", "told in time"}},
 		{name: "a line that forgets its order on failover", what: sabotage.LineForgotten, caught: []string{"first come, first served"}},
 		{name: "an fsync left out", disk: true, faults: []string{"power-cut-all", "power-cut"}, caught: []string{"nothing lost", "linearizable", "tokens rise", "genuine"}},
 	} {
@@ -35,7 +43,7 @@ func TestSabotageIsCaught(t *testing.T) {
 			sabotage.Set(c.what)
 			defer sabotage.Set(sabotage.Nothing)
 			for run := range 10 {
-				verdicts := sabotaged(t, c.faults, c.disk)
+				verdicts := sabotaged(t, c.faults, c.disk, c.far, c.free)
 				t.Logf("run %d: %s", run+1, strings.Join(verdicts, ", "))
 				for _, v := range c.caught {
 					if slices.Contains(verdicts, v) {
@@ -50,13 +58,13 @@ func TestSabotageIsCaught(t *testing.T) {
 
 // TestNothingIsCaught is the other side: the same build with nothing broken.
 func TestSabotageOfNothingIsNotCaught(t *testing.T) {
-	if verdicts := sabotaged(t, nil, false); len(verdicts) > 0 {
+	if verdicts := sabotaged(t, nil, false, false, false); len(verdicts) > 0 {
 		t.Fatalf("with nothing broken: %v", verdicts)
 	}
 }
 
 // sabotaged returns the verdicts that failed in ten virtual minutes.
-func sabotaged(t *testing.T, names []string, noSync bool) []string {
+func sabotaged(t *testing.T, names []string, noSync, far, free bool) []string {
 	t.Helper()
 	opts := ChaosOptions{Duration: 10 * time.Minute, Gap: 10 * time.Second, Options: Options{ElectionTimeout: time.Second},
 		Workload: Workload{Semaphores: 2, Think: time.Second}}
@@ -66,6 +74,12 @@ func sabotaged(t *testing.T, names []string, noSync bool) []string {
 			t.Fatal(err)
 		}
 		opts.Faults = append(opts.Faults, f)
+	}
+	if free {
+		opts.Workload.Semaphores = 20
+	}
+	if far {
+		opts.MinLatency, opts.MaxLatency = 100*time.Millisecond, 150*time.Millisecond
 	}
 	if noSync {
 		opts.sabotage = func(c *Cluster) {

@@ -10,6 +10,7 @@ import (
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/testcluster/history"
+	"github.com/semanode/sema/transport"
 )
 
 // Workload says what clients do while faults strike. The zero value is a good
@@ -99,8 +100,10 @@ func (w *worker) cycle() {
 		w.wait(name, timeout)
 	case p < 70:
 		w.lock(name, timeout)
-	case p < 82:
+	case p < 79:
 		w.get(name)
+	case p < 82:
+		w.list()
 	case p < 88:
 		w.stale(name)
 	case p < 98:
@@ -196,7 +199,13 @@ func (w *worker) lock(name string, timeout time.Duration) {
 	ctx, release := context.WithCancel(context.WithoutCancel(ctx)) // the handle ends with its context
 	defer release()
 	defer context.AfterFunc(w.stop, release)()
-	lock, err := w.client.Lock(ctx, name, client.LockOptions{Owner: op.Owner, Timeout: timeout, Wait: 15 * time.Second})
+	opts := client.LockOptions{Owner: op.Owner, Timeout: timeout, Wait: 15 * time.Second, WindDown: time.Duration(w.chance.IntN(2)) * timeout / 5,
+		Notify: func(p sema.Place) { call.Placed(p.Position) }}
+	acquire := w.client.Lock
+	if w.chance.IntN(4) == 0 {
+		acquire, opts.Wait, opts.Notify = w.client.TryLock, 0, nil
+	}
+	lock, err := acquire(ctx, name, opts)
 	if err != nil {
 		end(call, sema.Info{}, err)
 		return
@@ -205,7 +214,7 @@ func (w *worker) lock(name string, timeout time.Duration) {
 	end(call, info, nil)
 	op.Token = lock.Token()
 	w.remember(op)
-	held := w.rec.Hold(history.Hold{Op: call.ID(), Client: w.id, Name: name, Owner: op.Owner, Token: op.Token})
+	held := w.rec.Hold(history.Hold{Op: call.ID(), Client: w.id, Name: name, Owner: op.Owner, Token: op.Token, WindDown: opts.WindDown})
 	select {
 	case <-lock.Context().Done():
 	case <-time.After(time.Duration(w.chance.ExpFloat64() * float64(timeout))):
@@ -221,6 +230,31 @@ func (w *worker) get(name string) {
 	defer cancel()
 	info, err := w.client.Get(ctx, name)
 	end(call, info, err)
+}
+
+// list is a get of every semaphore in one call.
+func (w *worker) list() {
+	calls := map[string]*history.Call{}
+	for i := range w.Semaphores {
+		name := fmt.Sprintf("s%d", i+1)
+		calls[name] = w.rec.Begin(history.Op{Client: w.id, Kind: history.Get, Name: name})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	page, err := w.client.List(ctx, transport.ListRequest{Prefix: "s"})
+	for _, info := range page.Infos {
+		if call := calls[info.Name]; call != nil && err == nil {
+			end(call, info, nil)
+			delete(calls, info.Name)
+		}
+	}
+	for _, call := range calls {
+		if err == nil {
+			end(call, sema.Info{}, sema.ErrNotFound)
+		} else {
+			end(call, sema.Info{}, err)
+		}
+	}
 }
 
 func (w *worker) stale(name string) {

@@ -17,5 +17,10 @@ const (
 	StaleReads          // a get is answered from the memory of whoever is asked
 	AnyRelease          // a release ends the hold that stands, whatever its token
 	TimeTaken           // a new leader counts the time without one
+	LongHolds           // a hold lasts twenty times as long as was asked
+	NoExpiry            // the leader ends no hold that somebody waits for
+	LostTicket          // now and then the head of a line is thrown away when its turn comes
+	DeniedRelease       // a release is told that it held nothing
+	LateLeash           // a lock counts its deadline from the answer, not from before it asked
 	LineForgotten       // after every other change of leader the last in line is served first
 )

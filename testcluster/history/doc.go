@@ -21,6 +21,8 @@
 //	told in time              who loses a hold is told by its deadline, and before the next one has it
 //	first come, first served  who begins to wait after another was told its place comes after it
 //	linearizable              one order of all calls about a semaphore explains all answers
+//	by the log                no hold is good for longer than asked, ends early or stays too long; nobody
+//	                          vanishes from a line; whoever released is not told that it held nothing
 //
 // Where there is doubt, nobody is accused. Moments that carry numbers, as a Recorder's do,
 // are in the order of their numbers. In virtual time many moments share one instant; without

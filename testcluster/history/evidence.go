@@ -55,7 +55,7 @@ func newEvidence(h History, j Journal, l Limits) *evidence {
 	e := &evidence{history: h, limits: l, asked: map[asker]*Op{}, ops: map[int]*Op{},
 		seen: map[uint64]*Op{}, described: map[uint64][]*Op{}}
 	if j != nil {
-		e.ledger, e.ledgerErr = replay(j)
+		e.ledger, e.ledgerErr = replay(j, l)
 	}
 	byName := map[string]*semaphore{}
 	of := func(name string) *semaphore {

@@ -1,7 +1,9 @@
 package history
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,10 +26,12 @@ type Entry struct {
 
 // ledger is what a state machine made of a journal.
 type ledger struct {
-	grants map[uint64]granted // by token
-	ended  map[uint64]ending  // by token
-	queues map[asker]*queueing
-	asked  map[sema.Attempt]asker // Client and Seq only
+	grants  map[uint64]granted // by token
+	ended   map[uint64]ending  // by token
+	queues  map[asker]*queueing
+	asked   map[sema.Attempt]asker // Client and Seq only
+	waiting map[uint64]bool        // tickets that are in a line at the end, by number
+	audit
 }
 
 // granted is a hold that the log granted.
@@ -57,9 +61,9 @@ var commandTexts = map[fsm.Kind]string{fsm.Acquire: "an acquire that found it ov
 	fsm.Expire: "its expiry", fsm.ForceRelease: "a forced release", fsm.Cancel: "a cancellation by the leader"}
 
 // replay carries out a journal.
-func replay(j Journal) (*ledger, error) {
-	l := &ledger{grants: map[uint64]granted{}, ended: map[uint64]ending{},
-		queues: map[asker]*queueing{}, asked: map[sema.Attempt]asker{}}
+func replay(j Journal, l Limits) (*ledger, error) {
+	led := &ledger{grants: map[uint64]granted{}, ended: map[uint64]ending{},
+		queues: map[asker]*queueing{}, asked: map[sema.Attempt]asker{}, waiting: map[uint64]bool{}, audit: newAudit(cmp.Or(l.Overstay, 30*time.Second))}
 	machine := fsm.New()
 	for _, e := range j {
 		data, err := fsm.AppendBatch(nil, e.Batch)
@@ -71,10 +75,12 @@ func replay(j Journal) (*ledger, error) {
 			return nil, fmt.Errorf("entry %d of the journal stops the state machine: %w", e.Index, machine.Err())
 		}
 		for i, r := range results {
-			l.note(e, e.Batch.Commands[i], r)
+			led.note(e, e.Batch.Commands[i], r)
+			led.audit.note(machine.Clock(), e, e.Batch.Commands[i], r)
 		}
 	}
-	return l, nil
+	machine.Tickets(0, math.MaxInt, func(p fsm.Place) { led.waiting[p.Number] = true })
+	return led, nil
 }
 
 // note takes in what one command did.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Limits say how a history is judged. The zero value is strict and ready to use.
@@ -13,6 +14,10 @@ type Limits struct {
 	// SpuriousRefusals allows a refusal from the memory of a leader within its lease: it
 	// may name an earlier hold of the semaphore than the one that stands.
 	SpuriousRefusals bool
+	// Overstay is how long, in cluster time, a hold may be overdue while somebody waits in
+	// line for it: what the leader gives to late touches after a pause of its own, and
+	// to disks and networks that are slow. 30 s if zero.
+	Overstay time.Duration
 	// Drawings is the directory for drawings of what is not linearizable, as HTML. Empty:
 	// there are none.
 	Drawings string
@@ -81,6 +86,7 @@ type finding struct {
 var verdicts = []verdict{
 	{"enough", enough}, {"genuine", genuine}, {"tokens rise", tokensRise}, {"exclusion", exclusion}, {"nothing lost", nothingLost},
 	{"told in time", toldInTime}, {"first come, first served", firstComeFirstServed}, {"linearizable", linearizable},
+	{"by the log", byTheLog},
 }
 
 // Check judges a history by all verdicts.
@@ -117,6 +123,12 @@ func FIFO(h History, j Journal, l Limits) Report { return judge(h, j, l, verdict
 // Linearizable: for each semaphore there is one order of all calls that explains
 // all answers. See the package documentation for the model.
 func Linearizable(h History, j Journal, l Limits) Report { return judge(h, j, l, verdicts[7]) }
+
+// ByTheLog: what the log itself shows is right: no hold is good for longer than was
+// asked, ends as overdue before its time, or stays for long when it is overdue and
+// somebody waits; nobody vanishes from a line; nobody who released is told that it
+// held nothing. It needs a journal.
+func ByTheLog(h History, j Journal, l Limits) Report { return judge(h, j, l, verdicts[8]) }
 
 func judge(h History, j Journal, l Limits, by ...verdict) Report {
 	e := newEvidence(h, j, l)
