@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/semanode/sema/cluster"
@@ -119,11 +118,16 @@ func chaos(t *testing.T, opts ChaosOptions) (report ChaosReport) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, step := range opts.Schedule {
+		if step.At > opts.Duration {
+			t.Fatalf("testcluster: the schedule has a step at %v, and Duration is %v: it would never be carried out", step.At, opts.Duration)
+		}
+	}
 	r := &chaosRun{opts: opts}
 	if err := newNemesis(nil, opts.Faults, opts.Seed, nil).check(opts.Schedule); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) { report = r.run(t) })
+	bubble(t, func(t *testing.T) { report = r.run(t) })
 	if t.Failed() {
 		return report
 	}

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,6 +34,7 @@ type Cluster struct {
 	logger   hclog.Logger
 	journal  *journal
 	machines []*machine // fixed after New
+	closed   atomic.Bool
 
 	mu      sync.Mutex
 	clients []*Client
@@ -51,7 +52,7 @@ const (
 // that is started before and stopped after.
 func Run(t *testing.T, opts Options, test func(t *testing.T, c *Cluster)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, New(t, opts)) })
+	bubble(t, func(t *testing.T) { test(t, New(t, opts)) })
 }
 
 // New starts a cluster, which ends with the test. It does not wait for a leader.
@@ -117,6 +118,7 @@ func (c *Cluster) install() {
 
 // close ends everything. It is the test's cleanup.
 func (c *Cluster) close() {
+	defer c.closed.Store(true)
 	c.Heal()
 	c.mu.Lock()
 	clients := c.clients
@@ -161,6 +163,7 @@ func (c *Cluster) Node(id string) *cluster.Node {
 
 func (c *Cluster) machine(id string) *machine {
 	c.tb.Helper()
+	c.alive()
 	for _, m := range c.machines {
 		if m.id == id {
 			return m
@@ -237,6 +240,14 @@ func (c *Cluster) Follower() *cluster.Node {
 	return follower
 }
 
+// alive panics if the test is over: what ran on the cluster is gone, and nobody is
+// left to be told.
+func (c *Cluster) alive() {
+	if c.closed.Load() {
+		panic("testcluster: the cluster has ended with its test")
+	}
+}
+
 // patience is how long Eventually waits: far longer than anything here takes.
 const patience = 5 * time.Minute
 
@@ -250,6 +261,7 @@ func (c *Cluster) Eventually(name string, holds func() error) {
 }
 
 func (c *Cluster) await(name string, holds func() error) error {
+	c.alive()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/semanode/sema"
@@ -111,9 +111,12 @@ func (r ExerciseReport) String() string {
 //   - a write was accepted with an old token, after one with a newer token.
 //
 // What counts as work is what the section does through [Held.Do]; whatever
-// else waits in it must be made in virtual time, such as [time.After]: no network, no
-// subprocess. A section must end with its context: one that is still at work long
-// after the end of the exercise is told so by it.
+// else waits in it must be made in virtual time, such as [time.After] and channels: no
+// network, no subprocess, and no mutex that is held while its holder waits, for
+// virtual time stands still meanwhile (package testing/synctest says why). A section must end with its
+// context: if one is still at work long after the end of the exercise, the test
+// panics. It must not end its goroutine, as t.Fatal does, but return an error. Exercise
+// makes a bubble of its own and must not be called in another.
 func Exercise(t *testing.T, opts ExerciseOptions, section Section) {
 	t.Helper()
 	if report := Examine(t, opts, section); !report.OK() {
@@ -130,7 +133,7 @@ func Examine(t *testing.T, opts ExerciseOptions, section Section) (report Exerci
 		t.Fatal(err)
 	}
 	e := &exercise{opts: opts, section: section}
-	synctest.Test(t, func(t *testing.T) { report = e.run(t) })
+	bubble(t, func(t *testing.T) { report = e.run(t) })
 	return report
 }
 
@@ -173,7 +176,7 @@ func (e *exercise) run(t *testing.T) ExerciseReport {
 	for name, tally := range nemesis.tallies {
 		report.Faults[name] = *tally
 	}
-	report.Trouble = append(nemesis.errs, e.enough(report)...)
+	report.Trouble = append(append(report.Trouble, nemesis.errs...), e.enough(report)...)
 	return report
 }
 
@@ -200,7 +203,7 @@ func (e *exercise) finish(workers *sync.WaitGroup) {
 
 // enough reports why an exercise does not count that found nothing.
 func (e *exercise) enough(r ExerciseReport) (trouble []error) {
-	if len(r.Mistakes) > 0 {
+	if len(r.Mistakes) > 0 || len(r.Trouble) > 0 {
 		return nil
 	}
 	if r.Sections < minSections || r.Accepted < minSections {
@@ -252,11 +255,27 @@ func (w *exerciser) once() {
 	}
 	held := &Held{worker: w, lock: lock}
 	held.shift = w.witness.begin(w.name, lock.Token(), lock.Context())
-	err = w.section(lock.Context(), held)
-	w.witness.end(held.shift, err)
+	w.witness.end(held.shift, w.work(lock.Context(), held))
 	ctx, cancelUnlock := context.WithTimeout(context.WithoutCancel(ctx), w.opts.Timeout)
 	defer cancelUnlock()
 	_ = lock.Unlock(ctx) // that it was lost is known
+}
+
+// work runs the section. One that panics, or ends its goroutine as t.FailNow does, is
+// reported.
+func (w *exerciser) work(ctx context.Context, held *Held) (err error) {
+	returned := false
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the section of %s panicked: %v\n%s", w.name, p, debug.Stack())
+			w.witness.trouble(err)
+		} else if !returned {
+			w.witness.trouble(fmt.Errorf("the section of %s ended its goroutine, as t.FailNow and t.Fatal do: let it return an error", w.name))
+		}
+	}()
+	err = w.section(ctx, held)
+	returned = true
+	return err
 }
 
 // Held is the hold that a section works under.

@@ -2,7 +2,10 @@ package testcluster_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,4 +115,45 @@ func TestSectionWithoutAnEndOfItsOwn(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSectionThatPanicsOrExitsIsReported(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		section testcluster.Section
+		want    string
+	}{
+		{"panics", func(context.Context, *testcluster.Held) error { panic("out of paper") }, "panicked: out of paper"},
+		{"ends its goroutine", func(context.Context, *testcluster.Held) error { runtime.Goexit(); return nil }, "let it return an error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			report := testcluster.Examine(t, testcluster.ExerciseOptions{Duration: time.Minute, Faults: []testcluster.Fault{}}, c.section)
+			if len(report.Trouble) == 0 || !strings.Contains(report.Trouble[0].Error(), c.want) {
+				t.Fatalf("want %q, got %v", c.want, report)
+			}
+		})
+	}
+}
+
+func TestExerciseWithoutFaultsOfTheClusterStallsHolders(t *testing.T) {
+	t.Parallel()
+	report := testcluster.Examine(t, testcluster.ExerciseOptions{Duration: 5 * time.Minute, Faults: []testcluster.Fault{}}, func(_ context.Context, lock *testcluster.Held) error {
+		return lock.Do("write", func() error { return nil })
+	})
+	if report.Stalls == 0 || report.Lost == 0 {
+		t.Fatal(report)
+	}
+}
+
+func TestClusterIsOfNoUseAfterItsTest(t *testing.T) {
+	t.Parallel()
+	var kept *testcluster.Cluster
+	testcluster.Run(t, testcluster.Options{}, func(_ *testing.T, c *testcluster.Cluster) { kept = c })
+	defer func() {
+		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "ended with its test") {
+			t.Fatalf("got %v", p)
+		}
+	}()
+	kept.Leader()
 }

@@ -194,6 +194,15 @@ func (w *witness) mistake(kind, about string, s, other *shift) {
 	w.found.Mistakes = append(w.found.Mistakes, m)
 }
 
+// trouble keeps why the exercise does not count, the first few times.
+func (w *witness) trouble(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.found.Trouble) < 3 {
+		w.found.Trouble = append(w.found.Trouble, err)
+	}
+}
+
 func (w *witness) report() ExerciseReport {
 	w.mu.Lock()
 	defer w.mu.Unlock()
