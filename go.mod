@@ -12,6 +12,7 @@ require (
 	github.com/tidwall/btree v1.8.2 // ordered map that copies on write: lists in pages, snapshots beside writes
 	go.etcd.io/bbolt v1.5.0 // under raft-boltdb, raised above what it asks for
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
+	golang.org/x/net v0.57.0 // tests: what every net.Conn must do (nettest)
 	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // tests: a status with details that cannot be read
 	google.golang.org/grpc v1.84.0 // the wire; newest that works with Go 1.25
@@ -31,6 +32,5 @@ require (
 	github.com/mattn/go-colorable v0.1.12 // indirect
 	github.com/mattn/go-isatty v0.0.14 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
-	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/text v0.40.0 // indirect
 )

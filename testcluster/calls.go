@@ -56,8 +56,11 @@ func newCalls(seed uint64, reset func()) *calls {
 	return c
 }
 
+// close ends the copies under way and waits.
 func (c *calls) close() {
+	c.mu.Lock()
 	c.cancel()
+	c.mu.Unlock()
 	c.wg.Wait()
 }
 
@@ -118,13 +121,17 @@ func (c *calls) unary(ctx context.Context, method string, req, reply any, cc *gr
 	if err := invoke(ctx, method, req, reply, cc, opts...); err != nil {
 		return err
 	}
-	if late, yes := c.strikes(duplicateCall); yes && !refused(reply) {
-		copied, answer := proto.Clone(req.(proto.Message)), reply.(proto.Message).ProtoReflect().New().Interface()
-		c.later(ctx, late, func(ctx context.Context) { _ = invoke(ctx, method, copied, answer, cc) }) // nobody waits for it
+	if !refused(reply) {
+		if late, yes := c.strikes(duplicateCall); yes {
+			copied, answer := proto.Clone(req.(proto.Message)), reply.(proto.Message).ProtoReflect().New().Interface()
+			c.later(ctx, late, func(ctx context.Context) { _ = invoke(ctx, method, copied, answer, cc) }) // nobody waits for it
+		}
 	}
-	if _, yes := c.strikes(cutAnswer); yes && decides(method) {
-		c.reset()
-		return errAnswerLost
+	if decides(method) {
+		if _, yes := c.strikes(cutAnswer); yes {
+			c.reset()
+			return errAnswerLost
+		}
 	}
 	return nil
 }
@@ -153,6 +160,11 @@ const lateCall = 5 * time.Second
 // later carries out a copy of a call, with what it said of itself.
 func (c *calls) later(ctx context.Context, late time.Duration, call func(context.Context)) {
 	md, _ := metadata.FromOutgoingContext(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return // close is waiting for those before
+	}
 	c.wg.Go(func() {
 		select {
 		case <-time.After(late):

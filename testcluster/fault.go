@@ -3,6 +3,7 @@ package testcluster
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -24,10 +25,10 @@ type Fault struct {
 
 // Injury is a fault that was injected.
 type Injury struct {
-	// Undo mends it.
+	// Undo mends it. A nemesis does nothing if it is nil.
 	Undo func() error
 	// Proof tells what it did so far, such as "held 12 messages"; nothing if it
-	// did nothing.
+	// did nothing. For a nemesis nil is nothing.
 	Proof func() string
 }
 
@@ -41,10 +42,27 @@ const (
 	OnCluster               // all nodes
 )
 
+// validate reports what keeps a fault from being listed in a schedule or injected.
+func (f Fault) validate() error {
+	switch {
+	case len(strings.Fields(f.Name)) != 1 || strings.TrimSpace(f.Name) != f.Name:
+		return fmt.Errorf("fault %q: its name must be one word", f.Name)
+	case f.Inject == nil:
+		return fmt.Errorf("fault %s: it has no Inject", f.Name)
+	case f.MinFor < 0 || f.MaxFor < f.MinFor:
+		return fmt.Errorf("fault %s: it lasts from %v to %v: that must not be negative, nor its end before its beginning", f.Name, f.MinFor, f.MaxFor)
+	}
+	return nil
+}
+
 // Inject makes a fault strike a machine now, "" if it strikes the cluster. The
-// caller undoes it. It fails the test if the fault does not apply.
+// caller undoes it. It fails the test if the fault does not apply, or not to such a
+// machine.
 func (c *Cluster) Inject(f Fault, on string) Injury {
 	c.tb.Helper()
+	if err := c.strikable(f, on); err != nil {
+		c.tb.Fatal(err)
+	}
 	if f.Applies != nil && !f.Applies(c, on) {
 		c.tb.Fatalf("fault %s does not apply to %q now", f.Name, on)
 	}
@@ -58,6 +76,17 @@ func Faults() []Fault {
 		all = append(all, group...)
 	}
 	return all
+}
+
+// strikable reports why a machine is not one that a fault strikes.
+func (c *Cluster) strikable(f Fault, on string) error {
+	switch {
+	case f.On == OnNode && !c.isNode(on):
+		return fmt.Errorf("fault %s strikes a node, and there is no node %q; there are %v", f.Name, on, c.IDs())
+	case f.On == OnClient && c.clientNamed(on) == nil:
+		return fmt.Errorf("fault %s strikes a client, and there is no client %q", f.Name, on)
+	}
+	return nil
 }
 
 // FaultNamed returns one of Faults.

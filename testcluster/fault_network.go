@@ -137,12 +137,19 @@ func (c *Cluster) allClients() []*Client {
 
 // client returns the client on this machine.
 func (c *Cluster) client(name string) *Client {
+	cl := c.clientNamed(name)
+	if cl == nil {
+		c.tb.Fatalf("there is no client %q", name)
+	}
+	return cl
+}
+
+func (c *Cluster) clientNamed(name string) *Client {
 	for _, cl := range c.allClients() {
 		if cl.Name == name {
 			return cl
 		}
 	}
-	c.tb.Fatalf("there is no client %q", name)
 	return nil
 }
 

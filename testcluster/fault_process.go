@@ -58,7 +58,8 @@ func processFaults() []Fault {
 			MinFor: 100 * time.Millisecond, MaxFor: 10 * time.Second, Applies: spared,
 			Inject: func(c *Cluster, on string, _ *rand.Rand) Injury {
 				m := c.machine(on)
-				led := m.running().IsLeader()
+				node := m.running()
+				led := node != nil && node.IsLeader()
 				err := m.stop()
 				proof := "stopped"
 				if led {
@@ -95,13 +96,21 @@ func (c *Cluster) cuttingMidWrite(id string, keep bool) Injury {
 	fired := m.disk.CutAtNextWrite(keep)
 	over := make(chan struct{})
 	var struck atomic.Bool
+	cut := func() {
+		struck.Store(true)
+		m.kill(true)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
 		case <-fired:
-			struck.Store(true)
-			m.kill(true)
+			cut()
 		case <-over:
+			select {
+			case <-fired: // both at once
+				cut()
+			default:
+			}
 		}
 	})
 	return Injury{

@@ -1,8 +1,10 @@
 package testcluster
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +15,8 @@ type nemesis struct {
 	faults map[string]Fault
 	chance *rand.Rand // of the goroutine that runs
 	log    func(text string)
+
+	invalid error // faults that cannot be told apart, or injected
 
 	mu      sync.Mutex
 	struck  map[string]bool // machines with an injury
@@ -31,17 +35,28 @@ func newNemesis(c *Cluster, faults []Fault, seed uint64, log func(string)) *neme
 	n := &nemesis{c: c, faults: map[string]Fault{}, chance: rand.New(rand.NewPCG(seed, 5)), log: log,
 		struck: map[string]bool{}, tallies: map[string]*Tally{}}
 	for _, f := range faults {
+		n.invalid = errors.Join(n.invalid, f.validate())
+		if _, again := n.faults[f.Name]; again {
+			n.invalid = errors.Join(n.invalid, fmt.Errorf("there are two faults called %q", f.Name))
+		}
 		n.faults[f.Name] = f
 		n.tallies[f.Name] = new(Tally)
 	}
 	return n
 }
 
-// check reports steps that cannot be carried out.
+// check reports faults and steps that cannot be carried out.
 func (n *nemesis) check(s Schedule) error {
+	if n.invalid != nil {
+		return n.invalid
+	}
 	for _, step := range s {
-		if _, ok := n.faults[step.Fault]; !ok {
+		f, ok := n.faults[step.Fault]
+		if !ok {
 			return fmt.Errorf("schedule: %q: there is no fault called %q", step, step.Fault)
+		}
+		if roles := f.On.roles(); !fits(step.On, roles) {
+			return fmt.Errorf("schedule: %q: %s does not strike %q, but %s", step, f.Name, step.On, strings.Join(roles, ", "))
 		}
 	}
 	return nil
@@ -55,7 +70,7 @@ func (n *nemesis) run(s Schedule, stop <-chan struct{}) {
 	defer func() {
 		wg.Wait()
 		if err := n.c.revive(n.c.machines...); err != nil { // such as one that was about to end when its fault was undone
-			n.errs = append(n.errs, err)
+			n.failed(err)
 		}
 	}()
 	for _, step := range s {
@@ -80,6 +95,12 @@ func (n *nemesis) run(s Schedule, stop <-chan struct{}) {
 func (n *nemesis) inject(step Step) (end func()) {
 	f := n.faults[step.Fault]
 	on, ok := n.target(step.On)
+	if ok {
+		if err := n.c.strikable(f, on); err != nil {
+			ok = false
+			n.failed(fmt.Errorf("schedule: %q: %w", step, err))
+		}
+	}
 	ok = ok && (f.Applies == nil || f.Applies(n.c, on))
 	tally, ok := n.claim(f, on, ok)
 	if !ok {
@@ -88,8 +109,14 @@ func (n *nemesis) inject(step Step) (end func()) {
 	n.log(fmt.Sprintf("fault: %s strikes %s", f.Name, on))
 	injury := f.Inject(n.c, on, n.chance) // may take a while: no lock is held
 	return func() {
-		err := injury.Undo()
-		proof := injury.Proof()
+		var err error
+		if injury.Undo != nil {
+			err = injury.Undo()
+		}
+		proof := ""
+		if injury.Proof != nil {
+			proof = injury.Proof()
+		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		delete(n.struck, on)
@@ -103,6 +130,12 @@ func (n *nemesis) inject(step Step) (end func()) {
 		tally.Proven++
 		n.log(fmt.Sprintf("fault: %s on %s is over: %s", f.Name, on, proof))
 	}
+}
+
+func (n *nemesis) failed(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.errs = append(n.errs, err)
 }
 
 // claim marks the machine as struck, if the fault applies and may strike it.
@@ -128,9 +161,6 @@ func (n *nemesis) busy(f Fault, on string) bool {
 	return len(n.struck) > 0
 }
 
-// allNodes is what a fault strikes that strikes the cluster.
-const allNodes = "all"
-
 // target resolves what a step strikes.
 func (n *nemesis) target(on string) (string, bool) {
 	pick := func(names []string) (string, bool) {
@@ -144,13 +174,13 @@ func (n *nemesis) target(on string) (string, bool) {
 		leader = l.ID()
 	}
 	switch on {
-	case "leader":
+	case theLeader:
 		return leader, leader != ""
-	case "follower":
+	case aFollower:
 		return pick(n.c.others(leader))
-	case "node":
+	case aNode:
 		return pick(n.c.IDs())
-	case "client":
+	case aClient:
 		var names []string
 		for _, cl := range n.c.allClients() {
 			names = append(names, cl.Name)

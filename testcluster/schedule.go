@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,33 @@ type Step struct {
 
 // String is the step as ParseSchedule reads it, such as "12.5s leader kill 3s".
 func (s Step) String() string { return fmt.Sprintf("%v %s %s %v", s.At, s.On, s.Fault, s.For) }
+
+// What a step may name beside machines.
+const (
+	theLeader = "leader"
+	aFollower = "follower"
+	aNode     = "node"
+	aClient   = "client"
+	allNodes  = "all"
+)
+
+// roles are what a step may name that strikes such a target, beside machines.
+func (t Target) roles() []string {
+	switch t {
+	case OnClient:
+		return []string{aClient}
+	case OnCluster:
+		return []string{allNodes}
+	}
+	return []string{theLeader, aFollower, aNode}
+}
+
+// fits reports whether a step may strike what it names. Whether there is a machine
+// of that name is seen when its time comes.
+func fits(on string, roles []string) bool {
+	everyRole := []string{theLeader, aFollower, aNode, aClient, allNodes}
+	return slices.Contains(roles, on) || !slices.Contains(everyRole, on) && !slices.Contains(roles, allNodes)
+}
 
 // Schedule is a list of faults in order of time.
 type Schedule []Step
@@ -67,17 +95,20 @@ func parseStep(line string) (Step, error) {
 		return Step{}, err
 	}
 	if at < 0 || length < 0 {
-		return Step{}, fmt.Errorf("times must not be negative")
+		return Step{}, errors.New("times must not be negative")
 	}
 	return Step{At: at, On: fields[1], Fault: fields[2], For: length}, nil
 }
 
 // DrawSchedule draws faults from a seed: the same for the same arguments. They come
-// for as long as length, one on average every gap; each comes up as often as the
-// others.
+// for as long as length, one on average every gap, which is a millisecond at least;
+// each comes up as often as the others. No faults make an empty schedule.
 func DrawSchedule(seed uint64, length, gap time.Duration, faults []Fault) Schedule {
 	chance := rand.New(rand.NewPCG(seed, 4))
 	var s Schedule
+	if gap = max(gap, time.Millisecond); len(faults) == 0 {
+		return s
+	}
 	var deck []Fault
 	for at := gap / 2; at < length; at += time.Duration(float64(gap) * chance.ExpFloat64()) {
 		if len(deck) == 0 { // each once before any comes again
@@ -99,9 +130,9 @@ func DrawSchedule(seed uint64, length, gap time.Duration, faults []Fault) Schedu
 func drawTarget(chance *rand.Rand, on Target) string {
 	switch on {
 	case OnClient:
-		return "client"
+		return aClient
 	case OnCluster:
-		return "all"
+		return allNodes
 	}
-	return []string{"leader", "leader", "follower", "node"}[chance.IntN(4)]
+	return []string{theLeader, theLeader, aFollower, aNode}[chance.IntN(4)]
 }

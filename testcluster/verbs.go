@@ -13,17 +13,25 @@ import (
 // each other and nobody else. Who is in no group hears everyone and is heard. The
 // connections stay: what was sent arrives when the network heals, if they last.
 // Cuts add up until Heal.
-func (c *Cluster) Partition(groups ...[]string) { c.cut("partition", partitioned(groups...)) }
+func (c *Cluster) Partition(groups ...[]string) {
+	c.tb.Helper()
+	c.exist(slices.Concat(groups...)...)
+	c.cut(partitioned(groups...))
+}
 
 // Isolate cuts one machine off from all others, clients too.
 func (c *Cluster) Isolate(name string) {
-	c.cut("isolate", func(from, to string) bool { return from == name || to == name })
+	c.tb.Helper()
+	c.exist(name)
+	c.cut(func(from, to string) bool { return from == name || to == name })
 }
 
 // Silence lets nothing of what one machine sends reach another; the other
 // direction stays whole.
 func (c *Cluster) Silence(from, to string) {
-	c.cut("silence", func(f, t string) bool { return f == from && t == to })
+	c.tb.Helper()
+	c.exist(from, to)
+	c.cut(func(f, t string) bool { return f == from && t == to })
 }
 
 // Heal undoes Partition, Isolate and Silence.
@@ -37,7 +45,16 @@ func (c *Cluster) Heal() {
 	}
 }
 
-func (c *Cluster) cut(_ string, match func(from, to string) bool) {
+// exist fails the test unless there are machines of all these names: a cut of another
+// would cut nothing.
+func (c *Cluster) exist(names ...string) {
+	c.tb.Helper()
+	for _, name := range names {
+		c.gate(name)
+	}
+}
+
+func (c *Cluster) cut(match func(from, to string) bool) {
 	lift := c.net.Impose(&memnet.Rule{Match: match, Block: true})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,6 +101,9 @@ func (c *Cluster) Stop(id string) {
 func (c *Cluster) Start(id string) *cluster.Node {
 	c.tb.Helper()
 	m := c.machine(id)
+	if m.running() == nil {
+		m.gate.Open() // a new process is not paused
+	}
 	if err := m.restart(context.Background()); err != nil {
 		c.tb.Fatalf("starting: %v", err)
 	}
