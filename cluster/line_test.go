@@ -22,7 +22,9 @@ func TestLineIsFirstComeFirstServed(t *testing.T) {
 	h := startHarness(t, 3, nil)
 	for _, from := range []*cluster.Node{h.leader(), h.follower()} {
 		c := from.Client()
-		turns.CheckOrder(t, turns.Take(t, c, "fifo-"+from.ID(), 64, 64*20, nil))
+		taken := turns.Take(t, c, "fifo-"+from.ID(), 64, 64*20, nil)
+		turns.CheckOrder(t, taken)
+		turns.CheckFair(t, taken)
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}

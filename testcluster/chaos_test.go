@@ -39,13 +39,17 @@ func chaosProfiles() []chaosProfile {
 		Workload: workload{Think: 30 * time.Second, Timeout: 15 * time.Second}}}
 	return []chaosProfile{
 		long,
+		long,
 		{"dense", chaos{Duration: 15 * time.Minute, Gap: 8 * time.Second, Workload: workload{Think: time.Second, Semaphores: 3}}},
+		long,
 		long,
 		{"five nodes", chaos{Duration: 30 * time.Minute, Gap: 10 * time.Second, Options: options{Nodes: 5, ElectionTimeout: 2 * time.Second}}},
 		long,
+		long,
 		{"on disk", chaos{Duration: 10 * time.Minute, Gap: 10 * time.Second, Options: options{OnDisk: true, ElectionTimeout: 2 * time.Second}}},
-		{"usual", chaos{Duration: time.Hour, Gap: 20 * time.Second, Options: options{ElectionTimeout: 2 * time.Second}, Workload: workload{Semaphores: 12}}},
-		{"far", chaos{Duration: time.Hour, Gap: 15 * time.Second, Options: options{MinLatency: 50 * time.Millisecond, MaxLatency: 150 * time.Millisecond, ElectionTimeout: 3 * time.Second}}},
+		long,
+		{"usual", chaos{Duration: 30 * time.Minute, Gap: 20 * time.Second, Options: options{ElectionTimeout: 2 * time.Second}, Workload: workload{Semaphores: 12}}},
+		{"far", chaos{Duration: 30 * time.Minute, Gap: 15 * time.Second, Options: options{MinLatency: 50 * time.Millisecond, MaxLatency: 150 * time.Millisecond, ElectionTimeout: 3 * time.Second}}},
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 
 // TestChaosFoundBefore has again what chaos found in the product, see
 // docs/testing.md. A seed alone does not bring a failure back every time: each of
-// these narrows the faults to those that matter, and goes on for as long as it took
-// several times over.
+// these narrows the faults to those that matter, and goes on for a while.
 func TestChaosFoundBefore(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -18,11 +17,11 @@ func TestChaosFoundBefore(t *testing.T) {
 		faults []string
 		length time.Duration
 	}{
-		{"a follower is stuck in raft's pipeline, and the node cannot be stopped", 462797336, []string{"duplicate", "reorder", "disk-slow", "disk-error", "kill"}, time.Hour},
-		{"raft stops and leaves an entry without an answer", 829844413, []string{"kill", "power-cut", "power-cut-mid-write", "disk-error"}, time.Hour},
-		{"a log that blocks keeps the node's watchdog", 2329056195, []string{"pause-long", "disk-stalled", "disk-full"}, time.Hour},
-		{"a node that ends waits for one that does not answer", 1357415656, []string{"isolate", "halves", "disk-full", "disk-error", "transfer"}, time.Hour},
-		{"a disk stalls for just as long as the watchdog allows", 3956076003, []string{"disk-stalled"}, time.Hour},
+		{"a follower is stuck in raft's pipeline, and the node cannot be stopped", 462797336, []string{"duplicate", "reorder", "disk-slow", "disk-error", "kill"}, 20 * time.Minute},
+		{"raft stops and leaves an entry without an answer", 829844413, []string{"kill", "power-cut", "power-cut-mid-write", "disk-error"}, 20 * time.Minute},
+		{"a log that blocks keeps the node's watchdog", 2329056195, []string{"pause-long", "disk-stalled", "disk-full"}, 20 * time.Minute},
+		{"a node that ends waits for one that does not answer", 1357415656, []string{"isolate", "halves", "disk-full", "disk-error", "transfer"}, 20 * time.Minute},
+		{"a disk stalls for just as long as the watchdog allows", 3956076003, []string{"disk-stalled"}, 20 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -101,6 +101,13 @@ func CheckOrder(t testing.TB, turns []Turn) {
 	if checked < len(turns)*9/10 {
 		t.Errorf("only %d of %d turns say anything about order", checked, len(turns))
 	}
+}
+
+// CheckFair: nobody had two turns more than another. It holds as long as everybody
+// is back in line before its next turn comes: not over a change of leader, where
+// who was about to come back may miss some.
+func CheckFair(t testing.TB, turns []Turn) {
+	t.Helper()
 	counts := map[int]int{}
 	for _, turn := range turns[1:] {
 		counts[turn.Waiter]++
