@@ -10,6 +10,7 @@ import (
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/leash"
 	"github.com/semanode/sema/internal/moment"
+	"github.com/semanode/sema/internal/sabotage"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
 )
@@ -108,6 +109,9 @@ func (c *Client) lock(ctx context.Context, name string, opts LockOptions, wait b
 	}
 	l := &Lock{client: c, info: granted.Info, unlocking: make(chan struct{}, 1), touched: granted.Sent}
 	l.good = opts.Timeout - sema.DriftMargin(opts.Timeout)
+	if sabotage.On(sabotage.NoMargin) {
+		l.good = opts.Timeout
+	}
 	l.leash = leash.New(ctx, granted.Sent, l.good-opts.WindDown, sema.ErrLost)
 	if !c.keeper.add(l) {
 		l.leash.Drop()

@@ -36,6 +36,8 @@ func TestSabotageIsCaught(t *testing.T) {
 		{name: "who released is told that it held nothing", what: sabotage.DeniedRelease, caught: []string{"by the log"}},
 		{name: "a lock counts its deadline from the answer", what: sabotage.LateLeash, far: true,
 			faults: []string{"clock-fast", "client-isolated", "client-paused"}, caught: []string{"by the log", "exclusion", "told in time"}},
+		{name: "a lock leaves no margin for clocks that drift", what: sabotage.NoMargin,
+			faults: []string{"clock-fast", "client-isolated", "client-paused"}, caught: []string{"by the log", "exclusion", "told in time"}},
 		{name: "a line that forgets its order on failover", what: sabotage.LineForgotten, caught: []string{"first come, first served"}},
 		{name: "an fsync left out", disk: true, faults: []string{"power-cut-all", "power-cut"}, caught: []string{"nothing lost", "linearizable", "tokens rise", "genuine"}},
 	} {

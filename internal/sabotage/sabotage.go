@@ -22,5 +22,6 @@ const (
 	LostTicket          // now and then the head of a line is thrown away when its turn comes
 	DeniedRelease       // a release is told that it held nothing
 	LateLeash           // a lock counts its deadline from the answer, not from before it asked
+	NoMargin            // a lock leaves no margin for clocks that drift
 	LineForgotten       // after every other change of leader the last in line is served first
 )
