@@ -162,6 +162,7 @@ func (r *chaosRun) event(text string) {
 func (r *chaosRun) run(t *testing.T) ChaosReport {
 	r.c = New(t, r.opts.Options)
 	r.rec = history.NewRecorder()
+	r.c.Leader() // the schedule begins with one
 	nemesis := newNemesis(r.c, r.opts.Faults, r.opts.Seed, r.event)
 	if r.opts.sabotage != nil {
 		r.opts.sabotage(r.c)
@@ -214,6 +215,9 @@ func (r *chaosRun) aftermath(report *ChaosReport) {
 	}
 	if err := timeGiven(report.log, r.c.journal.terms()); err != nil {
 		report.violated("time given", err)
+	}
+	for i := range report.log { // as the recorder counts
+		report.log[i].At += r.rec.At(r.c.journal.began)
 	}
 }
 

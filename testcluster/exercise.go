@@ -151,6 +151,7 @@ type exercise struct {
 
 func (e *exercise) run(t *testing.T) ExerciseReport {
 	e.c = New(t, e.opts.Options)
+	e.c.Leader()
 	e.witness = newWitness(e.c.Elapsed)
 	e.effects = make(chan struct{}, 1)
 	work, rest := context.WithCancel(context.Background())

@@ -12,7 +12,7 @@ import (
 
 // Step is one fault of a schedule.
 type Step struct {
-	At    time.Duration // since the schedule began
+	At    time.Duration // since the schedule began, with the first leader
 	Fault string        // its name
 	// On is the machine that it strikes: its name, or "leader", "follower", "node",
 	// "client" for whoever that is then, or "all".
