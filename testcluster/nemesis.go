@@ -19,7 +19,7 @@ type nemesis struct {
 	invalid error // faults that cannot be told apart, or injected
 
 	mu      sync.Mutex
-	struck  map[string]bool // machines with an injury
+	struck  map[string]bool // what has an injury, see place
 	tallies map[string]*Tally
 	errs    []error
 }
@@ -119,7 +119,7 @@ func (n *nemesis) inject(step Step) (end func()) {
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.struck, on)
+		delete(n.struck, place(f, on))
 		if err != nil {
 			n.errs = append(n.errs, fmt.Errorf("undoing %s on %s: %w", f.Name, on, err))
 		}
@@ -148,17 +148,26 @@ func (n *nemesis) claim(f Fault, on string, applies bool) (tally *Tally, ok bool
 		return tally, false
 	}
 	tally.Injected++
-	n.struck[on] = true
+	n.struck[place(f, on)] = true
 	return tally, true
 }
 
-// busy reports whether the machine is struck by something else: faults do not add
-// up on one machine, so that each is undone as it was done.
+// busy reports whether something else is struck there already: faults do not add
+// up on one node, so that each is undone as it was done.
 func (n *nemesis) busy(f Fault, on string) bool {
 	if f.On != OnCluster {
-		return n.struck[on] || n.struck[allNodes]
+		return n.struck[place(f, on)] || n.struck[allNodes]
 	}
 	return len(n.struck) > 0
+}
+
+// place is where a fault is alone: on its machine or, with a client, where faults
+// have nothing to do with each other and are worst together, among those of its name.
+func place(f Fault, on string) string {
+	if f.On == OnClient {
+		return on + " " + f.Name
+	}
+	return on
 }
 
 // target resolves what a step strikes.
