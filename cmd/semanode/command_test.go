@@ -39,10 +39,10 @@ func runnerMain(times string) int {
 	all := strings.Split(times+",1h", ",")
 	windDown, left, before := mustParse(all[0]), mustParse(all[1]), mustParse(all[2])
 	hold := newFakeTenure(before, left)
-	people := newTeller(os.Stderr)
-	defer people.close()
 	signals, release := takeSignals(ctx)
 	defer release()
+	people := newTeller(os.Stderr)
+	defer people.close()
 	path, err := lookUp(os.Args[1])
 	if err == nil {
 		c := command{path: path, args: os.Args[1:], env: os.Environ(), files: []uintptr{0, 1, 2}, windDown: windDown,

@@ -154,10 +154,10 @@ func (l *lock) run(ctx context.Context, r *request) error {
 		return err
 	}
 	defer c.Close()
+	signals, stop := takeSignals(ctx)
+	defer stop() // after the last line was written, which would else end the process if nobody reads
 	l.teller = newTeller(l.stderr)
 	defer l.teller.close()
-	signals, stop := takeSignals(ctx)
-	defer stop()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the hold's, too: it lasts to the end
 	defer cancel(nil)
 	hold, err := l.inLine(ctx, cancel, c, signals)
