@@ -94,8 +94,8 @@ func (c *Cluster) install() {
 	if c.opts.OnDisk {
 		dir = c.tb.TempDir()
 	}
-	for _, p := range peers {
-		m := &machine{id: p.ID, harm: newRaftHarm(), disk: new(memdisk.Disk)}
+	for i, p := range peers {
+		m := &machine{id: p.ID, harm: newRaftHarm(c.opts.Seed + uint64(i)), disk: new(memdisk.Disk)}
 		m.disk.SetGate(m.gate.Pass)
 		m.disk.OnStore(func(entries []*raft.Log) { c.journal.take(m.id, entries) })
 		m.net = c.net.Host(p.ID, &m.gate)
@@ -230,7 +230,7 @@ func (c *Cluster) Follower() *cluster.Node {
 	c.Eventually("a node follows a leader", func() error {
 		leader := c.Leader()
 		for _, m := range c.machines {
-			if n := m.running(); n != nil && n != leader && n.Leader().ID == leader.ID() && n.Leader().GRPCAddr != "" {
+			if n := m.running(); n != nil && n != leader && !m.gate.IsShut() && n.Leader().ID == leader.ID() && n.Leader().GRPCAddr != "" {
 				follower = n
 				return nil
 			}

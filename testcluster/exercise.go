@@ -132,6 +132,9 @@ func Examine(t *testing.T, opts ExerciseOptions, section Section) (report Exerci
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := newNemesis(nil, opts.Faults, opts.Seed, nil).check(nil); err != nil {
+		t.Fatal(err)
+	}
 	e := &exercise{opts: opts, section: section}
 	bubble(t, func(t *testing.T) { report = e.run(t) })
 	return report

@@ -50,6 +50,7 @@ func TestWhatIsCommittedIsWhatMostDisksTookLast(t *testing.T) {
 		{"overwritten on the node that led", []string{"n1: 1.1 2.1 3.1", "n2: 1.1", "n3: 1.1", "n2: 2.2", "n3: 2.2", "n1: 2.2"}, 2, "1.1 2.2"},
 		{"overwritten, and the node that led is away", []string{"n1: 1.1 2.1", "n2: 1.1 2.2", "n3: 1.1 2.2"}, 2, "1.1 2.2"},
 		{"an old entry, taken again in a later term's place", []string{"n1: 1.1 2.1", "n2: 1.1 2.3", "n3: 1.1", "n2: 2.1", "n3: 2.1"}, 2, "1.1 2.1"},
+		{"of a majority, and yet not committed", []string{"n1: 1.2", "n2: 1.2", "n3: 1.2", "n5: 1.3", "n1: 1.3", "n2: 1.3", "n3: 1.3"}, 1, "1.3"},
 		{"three of five against two newer ones", []string{"n1: 1.1", "n2: 1.1", "n3: 1.1", "n4: 1.2", "n5: 1.2"}, 1, "1.1"},
 		{"one came back by a snapshot and lacks what it covers", []string{"n1: 1.1 2.1 3.1", "n2: 1.1 2.1 3.1", "n3: 3.1"}, 3, "1.1 2.1 3.1"},
 		{"two have a snapshot in place of the same entry", []string{"n1: 1.1 2.1 3.1", "n2: 1.1 2.1 3.1", "n3: 1.1 3.1"}, 3, "1.1 2.1 3.1"},

@@ -30,10 +30,13 @@ type raftHarm struct {
 	ctx    context.Context // of copies under way
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	chance *rand.Rand
 }
 
-func newRaftHarm() *raftHarm {
-	h := new(raftHarm)
+func newRaftHarm(seed uint64) *raftHarm {
+	h := &raftHarm{chance: rand.New(rand.NewPCG(seed, 8))}
 	h.upTo.Store(-1)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
@@ -55,11 +58,16 @@ const copyChance = 0.3
 // again sends a copy, if one is due.
 func (h *raftHarm) again(send func()) {
 	upTo := h.upTo.Load()
-	if upTo < 0 || rand.Float64() >= copyChance {
+	if upTo < 0 {
+		return
+	}
+	h.mu.Lock()
+	strikes, late := h.chance.Float64() < copyChance, time.Duration(h.chance.Int64N(upTo+1))
+	h.mu.Unlock()
+	if !strikes {
 		return
 	}
 	h.copies.Add(1)
-	late := time.Duration(rand.Int64N(upTo + 1))
 	h.wg.Go(func() {
 		select {
 		case <-time.After(late):

@@ -16,17 +16,26 @@ import (
 )
 
 // settle waits until every node runs and has applied the same log, to whose end it
-// returns the index.
+// returns the index, and stays so for a moment: raft counts entries as applied when they
+// are handed to the state machine.
 func (c *Cluster) settle() (applied uint64, err error) {
-	return applied, c.await("all nodes have applied the same log", func() error {
-		applied = 0
-		for _, m := range c.machines {
+	for before := uint64(0); ; before = applied {
+		if applied, err = c.caughtUp(); err != nil || applied == before {
+			return applied, err
+		}
+		<-time.After(time.Second)
+	}
+}
+
+func (c *Cluster) caughtUp() (applied uint64, err error) {
+	err = c.await("all nodes have applied the same log", func() error {
+		for i, m := range c.machines {
 			n := m.running()
 			if n == nil {
 				return fmt.Errorf("%s does not run: %w", m.id, m.cause())
 			}
 			st := nodeStatus(n)
-			if applied == 0 {
+			if i == 0 {
 				applied = st.AppliedIndex
 			}
 			if st.AppliedIndex != applied || st.CommitIndex != applied {
@@ -38,6 +47,7 @@ func (c *Cluster) settle() (applied uint64, err error) {
 		}
 		return nil
 	})
+	return applied, err
 }
 
 // compareReplicas reports a node whose state differs from the others', or from

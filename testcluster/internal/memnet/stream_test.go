@@ -148,10 +148,11 @@ func TestTheEndTakesItsTimeToo(t *testing.T) {
 func TestAWriterHearsOfTheEndInItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := wired(t)
-		w.impose(&memnet.Rule{Delay: time.Minute, Match: oneWay("a", "b")})
 		fill(t, w.atB)
+		lift := w.impose(&memnet.Rule{Delay: time.Minute, Match: oneWay("a", "b")})
 		say(t, w.atA, "last word")
-		noError(t, w.atA.Close())
+		lift()
+		noError(t, w.atA.Close()) // which comes after the last word all the same
 		want(t, "took", took(func() { wantErr(t, writing(w.atB), syscall.EPIPE) }), time.Minute+lag)
 		hears(t, w.atB, "last word")
 	})
