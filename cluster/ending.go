@@ -23,6 +23,8 @@ const (
 const (
 	// drainTimeout is how long Close waits for calls under way.
 	drainTimeout = 5 * time.Second
+	// raftPatience is how long raft may take to stop before its calls are ended.
+	raftPatience = 200 * time.Millisecond
 	// faultPatience is how long a faulted node waits for a disk that may never
 	// answer before it calls itself done.
 	faultPatience = 2 * time.Second
@@ -169,14 +171,27 @@ func (n *Node) stopServers() {
 	}
 }
 
+// stopRaft stops raft and waits. It waits itself for all its goroutines: those that
+// wait in a pipeline, and those that call a node which does not answer.
+func (n *Node) stopRaft() error {
+	stopping := n.raft.Shutdown()
+	n.trans.closePipelines()
+	stopped := make(chan error, 1)
+	go func() { stopped <- stopping.Error() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(raftPatience):
+		_ = n.mux.Close() // ends the calls; what matters is that they end
+		return <-stopped
+	}
+}
+
 // releaseAll gives back what open acquired, as far as it came.
 func (n *Node) releaseAll() error {
 	var errs []error
 	if n.raft != nil {
-		stopped := n.raft.Shutdown()
-		n.trans.closePipelines() // it waits for those who wait there,
-		_ = n.mux.Close()        // and for calls to nodes that do not answer
-		if err := stopped.Error(); err != nil {
+		if err := n.stopRaft(); err != nil {
 			errs = append(errs, fmt.Errorf("raft: %w", err))
 		}
 		n.abortOnce.Do(func() { close(n.aborted) }) // it answers no more
