@@ -15,14 +15,14 @@ import (
 // All methods may be called from many goroutines. All of them end when ctx does.
 // A call that ends without an answer says which of two things happened: errors
 // that match [ErrOutcomeUnknown] may or may not have taken effect; every other
-// error means that nothing was changed.
+// error means that nothing was changed. That is so for a ctx that had ended before, and
+// for arguments outside the limits of [Validate], which every method refuses with
+// [ErrInvalid] before anything is sent.
 type Service interface {
 	// Acquire tries once to take the semaphore for owner and never waits for
 	// it. The answer is in Info.Status, see [Status]; err is nil for all four.
 	// After [ErrOutcomeUnknown] the same call may be made again and continues
 	// the same attempt, or Release may be called: it undoes what was granted.
-	// Arguments outside the limits of [Validate] are refused with [ErrInvalid]
-	// before anything is sent.
 	Acquire(ctx context.Context, name, owner string, timeout time.Duration) (Info, error)
 
 	// Touch moves the deadline of this value's hold to a full timeout from now,

@@ -8,7 +8,7 @@ import (
 	"github.com/semanode/sema/testcluster/internal/memnet"
 )
 
-// networkFaults are those of links and connections.
+// networkFaults are those of links that are cut.
 func networkFaults() []Fault {
 	return []Fault{
 		{
@@ -59,6 +59,12 @@ func networkFaults() []Fault {
 				})
 			},
 		},
+	}
+}
+
+// linkFaults are those of what gets through, late or not at first.
+func linkFaults() []Fault {
+	return []Fault{
 		{
 			Name: "delay", About: "what one machine sends and hears is 20 to 300 ms late",
 			MinFor: 2 * time.Second, MaxFor: 40 * time.Second,
