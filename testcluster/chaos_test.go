@@ -99,9 +99,11 @@ func TestChaos(t *testing.T) {
 			profiles := chaosProfiles()
 			p := profiles[i%len(profiles)]
 			p.opts.Duration = min(p.opts.Duration, left)
+			if p.opts.Schedule = givenSchedule(t); len(p.opts.Schedule) > 0 {
+				p.opts.Duration = max(p.opts.Duration, p.opts.Schedule[len(p.opts.Schedule)-1].At+time.Minute)
+			}
 			left -= p.opts.Duration
 			p.opts.Seed = chance.Uint64N(1<<32) + 1
-			p.opts.Schedule = givenSchedule(t)
 			t.Run(fmt.Sprintf("%s, seed %d", p.name, p.opts.Seed), func(t *testing.T) {
 				t.Parallel()
 				began := time.Now()

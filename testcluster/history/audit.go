@@ -18,28 +18,58 @@ type audit struct {
 	deadlines map[uint64]fsm.Time // of holds, by token
 	queued    map[asker]fsm.Time  // when the newest ticket was given out
 	overstay  time.Duration       // see Limits
+	clock     fsm.Time            // as of the newest entry
+	pauses    []pause             // of the log, that were longer than patience, ascending
 	wrong     []string
 }
+
+// pause is a stretch of cluster time in which nothing was written at all: the leader
+// stood still, and nobody could take its place. Its clock counts the time, as it was
+// the leader, but what it owed could not be done then.
+type pause struct{ from, to fsm.Time }
+
+// patience is how long the log may stand still and count as running.
+const patience = time.Second
 
 func newAudit(overstay time.Duration) audit {
 	return audit{overstay: overstay, deadlines: map[uint64]fsm.Time{}, queued: map[asker]fsm.Time{}}
 }
 
-// note takes in what one command did, at a moment of cluster time.
-func (a *audit) note(clock fsm.Time, e Entry, c fsm.Command, r fsm.Result) {
+// advance takes in that an entry was written at a moment of cluster time.
+func (a *audit) advance(to fsm.Time) {
+	if time.Duration(to-a.clock) > patience {
+		a.pauses = append(a.pauses, pause{a.clock, to})
+	}
+	a.clock = to
+}
+
+// running is how much of the cluster time since then the log was not standing still.
+func (a *audit) running(since fsm.Time) time.Duration {
+	d := a.clock - since
+	for _, p := range slices.Backward(a.pauses) {
+		if p.to <= since {
+			break
+		}
+		d -= p.to - max(p.from, since)
+	}
+	return time.Duration(d)
+}
+
+// note takes in what one command did, at the moment of the newest entry.
+func (a *audit) note(e Entry, c fsm.Command, r fsm.Result) {
 	accuse := func(format string, args ...any) {
 		a.wrong = append(a.wrong, fmt.Sprintf("entry %d (term %d), stored at %s: ", e.Index, e.Term, atText(e.At))+fmt.Sprintf(format, args...))
 	}
 	hold := func(token uint64, deadline fsm.Time, timeout time.Duration) {
 		a.deadlines[token] = deadline
-		if good := time.Duration(deadline - clock); good > timeout {
+		if good := time.Duration(deadline - a.clock); good > timeout {
 			accuse("token %d of %q is good for %v more, but was asked for for %v", token, c.Name, good, timeout)
 		}
 	}
 	switch {
 	case r.Err != nil:
 	case r.Ticket != 0 && c.Kind == fsm.Acquire:
-		a.queued[asker{c.Name, c.Owner}] = clock
+		a.queued[asker{c.Name, c.Owner}] = a.clock
 	case c.Kind == fsm.Acquire && r.Info.Status == sema.Acquired, c.Kind == fsm.Touch:
 		if before := a.deadlines[r.Info.Token]; c.Kind == fsm.Touch && r.Deadline < before {
 			accuse("a touch moved the deadline of token %d of %q back by %v", r.Info.Token, c.Name, time.Duration(before-r.Deadline))
@@ -52,7 +82,7 @@ func (a *audit) note(clock fsm.Time, e Entry, c fsm.Command, r fsm.Result) {
 	}
 	hold(g.Info.Token, g.Deadline, g.Info.Timeout)
 	since := max(a.deadlines[r.Ended], a.queued[asker{c.Name, g.Info.Owner}])
-	if late := time.Duration(clock - since); r.Ended != 0 && late > a.overstay {
+	if late := a.running(since); r.Ended != 0 && late > a.overstay {
 		accuse("token %d of %q was overdue for %v while %s waited for it", r.Ended, c.Name, late, g.Info.Owner)
 	}
 }

@@ -74,9 +74,10 @@ func replay(j Journal, l Limits) (*ledger, error) {
 		if !ok {
 			return nil, fmt.Errorf("entry %d of the journal stops the state machine: %w", e.Index, machine.Err())
 		}
+		led.audit.advance(machine.Clock())
 		for i, r := range results {
 			led.note(e, e.Batch.Commands[i], r)
-			led.audit.note(machine.Clock(), e, e.Batch.Commands[i], r)
+			led.audit.note(e, e.Batch.Commands[i], r)
 		}
 	}
 	machine.Tickets(0, math.MaxInt, func(p fsm.Place) { led.waiting[p.Number] = true })

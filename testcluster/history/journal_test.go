@@ -3,6 +3,7 @@ package history_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
@@ -131,4 +132,36 @@ func TestFIFOWithJournal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hold that is overdue must be ended for those who wait. The time in which nothing at
+// all was written does not count: the leader was stopped, and nobody could replace it.
+func TestByTheLogHoldsThatStayTooLong(t *testing.T) {
+	at := func(j history.Journal, seconds fsm.Time, c fsm.Command) history.Journal {
+		e := logged(c)[0]
+		e.Index, e.At = uint64(10+len(j)), time.Duration(seconds)*time.Second
+		e.Batch.Clock = seconds * fsm.Time(time.Second)
+		return append(j, e)
+	}
+	due := fsm.Time(timeout / time.Second)
+	expire := fsm.Command{Kind: fsm.Expire, Name: "a", Token: 1, Deadline: fsm.Time(timeout)}
+	limits := history.Limits{Overstay: 5 * time.Second}
+	h := told(acquired("x", 0, 1, 1))
+
+	// Others are served, and this one is not.
+	j := at(at(history.Journal{}, 0, logAcquire(1)), 0, logWait(2))
+	for s := range due + 6 {
+		j = at(j, s, logRelease(99))
+	}
+	expect(t, history.ByTheLog(h, at(j, due+5, expire), limits))
+	expect(t, history.ByTheLog(h, at(j, due+6, expire), limits), "by the log")
+
+	// It stands still from before the deadline until long after, and again.
+	j = at(at(history.Journal{}, 0, logAcquire(1)), 0, logWait(2))
+	j = at(at(j, due+60, logRelease(99)), due+120, logRelease(99))
+	for s := range fsm.Time(5) {
+		j = at(j, due+121+s, logRelease(99))
+	}
+	expect(t, history.ByTheLog(h, at(j, due+125, expire), limits))
+	expect(t, history.ByTheLog(h, at(j, due+126, expire), limits), "by the log")
 }

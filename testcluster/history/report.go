@@ -16,7 +16,8 @@ type Limits struct {
 	SpuriousRefusals bool
 	// Overstay is how long, in cluster time, a hold may be overdue while somebody waits in
 	// line for it: what the leader gives to late touches after a pause of its own, and
-	// to disks and networks that are slow. 30 s if zero.
+	// to disks and networks that are slow. Pauses in which the log got no entry at all
+	// do not count. 30 s if zero.
 	Overstay time.Duration
 	// Drawings is the directory for drawings of what is not linearizable, as HTML. Empty:
 	// there are none.
