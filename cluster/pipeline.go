@@ -8,15 +8,16 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's transport, but that nobody waits in a pipeline for
-// ever. When a follower refuses an entry, raft's reader of the answers leaves; if its
+// raftTransport is raft's transport, with two differences: what heartbeats may do, see
+// [heartbeats], and that nobody waits in a pipeline for ever. When a follower refuses an entry, raft's reader of the answers leaves; if its
 // sender is about to hand over the next entry at that moment, the answers before it
 // have no taker, and it waits until the pipeline is closed, which is its own to do.
 // The follower gets heartbeats and no entries from then on, as long as the term
 // lasts, and raft cannot be shut down.
 type raftTransport struct {
 	*raft.NetworkTransport
-	patience time.Duration // how long an entry may take to be handed over
+	heartbeats *heartbeats
+	patience   time.Duration // how long an entry may take to be handed over
 
 	mu     sync.Mutex
 	open   map[*pipeline]struct{}
@@ -29,7 +30,7 @@ var (
 )
 
 func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration) *raftTransport {
-	return &raftTransport{NetworkTransport: inner, patience: patience, open: map[*pipeline]struct{}{}}
+	return &raftTransport{NetworkTransport: inner, heartbeats: newHeartbeats(inner.Consumer()), patience: patience, open: map[*pipeline]struct{}{}}
 }
 
 var errPipelinesClosed = errors.New("the node ends")

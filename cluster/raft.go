@@ -76,7 +76,9 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, st.disk, trans)
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, st.disk, trans); err == nil {
+			n.trans.heartbeats.runs(n.raft)
+		}
 		return err
 	})
 }

@@ -210,6 +210,9 @@ func (r *chaosRun) aftermath(report *ChaosReport) {
 		report.violated("nothing lost", err)
 		return
 	}
+	if err := r.c.journal.matching(); err != nil {
+		report.violated("logs match", err)
+	}
 	if err := r.c.compareReplicas(report.log); err != nil {
 		report.violated("replicas equal", err)
 	}

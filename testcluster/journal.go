@@ -1,8 +1,11 @@
 package testcluster
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,7 @@ type journal struct {
 	mu      sync.Mutex
 	entries map[entryID]storedEntry
 	latest  map[string]map[uint64]uint64 // term, by node and index: what its disk took last
+	broken  []string                     // where entries of one index and term differ
 }
 
 type entryID struct{ index, term uint64 }
@@ -28,6 +32,7 @@ type storedEntry struct {
 	kind raft.LogType
 	data []byte
 	at   time.Duration // when a disk first took it
+	on   string        // which
 }
 
 func newJournal() *journal {
@@ -46,10 +51,25 @@ func (j *journal) take(node string, entries []*raft.Log) {
 	for _, e := range entries {
 		latest[e.Index] = e.Term
 		id := entryID{e.Index, e.Term}
-		if _, known := j.entries[id]; !known {
-			j.entries[id] = storedEntry{e.Type, e.Data, time.Since(j.began)}
+		first, known := j.entries[id]
+		if !known {
+			j.entries[id] = storedEntry{e.Type, e.Data, time.Since(j.began), node}
+		} else if e.Type != first.kind || !bytes.Equal(e.Data, first.data) {
+			j.broken = append(j.broken, fmt.Sprintf("entry %d of term %d is a %s of %d bytes on %s, as stored at %s, and a %s of %d bytes on %s, as stored at %s",
+				e.Index, e.Term, first.kind, len(first.data), first.on, first.at, e.Type, len(e.Data), node, time.Since(j.began)))
 		}
 	}
+}
+
+// matching is Raft's log matching property (Ongaro and Ousterhout, 2014, section 5.3):
+// entries with the same index and term are the same on every disk.
+func (j *journal) matching() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.broken) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(j.broken, "; "))
 }
 
 // committed returns the log up to an index that is known to be committed. An entry

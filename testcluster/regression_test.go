@@ -21,6 +21,7 @@ func TestChaosFoundBefore(t *testing.T) {
 		{"raft stops and leaves an entry without an answer", 829844413, []string{"kill", "power-cut", "power-cut-mid-write", "disk-error"}, 20 * time.Minute},
 		{"a log that blocks keeps the node's watchdog", 2329056195, []string{"pause-long", "disk-stalled", "disk-full"}, 20 * time.Minute},
 		{"a node that ends waits for one that does not answer", 1357415656, []string{"isolate", "halves", "disk-full", "disk-error", "transfer"}, 20 * time.Minute},
+		{"a deposed leader writes entries of the next term", 2329056195, []string{"pause-long", "disk-stalled", "disk-full"}, time.Hour},
 		{"a disk stalls for just as long as the watchdog allows", 3956076003, []string{"disk-stalled"}, 20 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
