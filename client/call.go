@@ -35,9 +35,6 @@ type caller struct {
 	life        context.Context // ends with Client.Close
 }
 
-// remote is a method of the generated client, such as semav1.SemaClient.Acquire.
-type remote[Req, Resp any] func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)
-
 // kind is what a call may do to the cluster.
 type kind int
 
@@ -58,31 +55,34 @@ type tries struct {
 	asked   []EndpointError
 }
 
-// invoke tries until there is an answer. message makes the request; repeat is
-// true once a try may have taken effect whose answer was lost, and is returned
-// too, for what an answer may mean differs then.
-func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp], kind kind,
-	message func(repeat bool) *Req) (resp *Resp, repeat bool, err error) {
+// try asks one node, once. repeat is true if an earlier try may have taken effect. It
+// returns where the leader is, if that is another node, and whether the request may
+// have left this process.
+type try func(ctx context.Context, n *node, repeat bool) (leader string, sent bool, err error)
 
+// invoke tries until there is an answer. It returns whether a try before the last one
+// may have taken effect whose answer was lost: what an answer may mean differs then.
+func (c *caller) invoke(ctx context.Context, kind kind, try try) (repeat bool, err error) {
 	t := tries{caller: c, kind: kind, backoff: c.backoffBase}
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, t.repeat, t.ended(contextError(ctx))
+			return t.repeat, t.ended(contextError(ctx))
 		}
 		n, newRound, err := c.nodes.pick(t.spent)
 		if err != nil {
-			return nil, t.repeat, t.ended(err)
+			return t.repeat, t.ended(err)
 		}
 		if newRound {
 			t.spent = nil
 		}
-		resp, sent, err := try(ctx, c, n, rpc, kind, message(t.repeat))
+		leader, sent, err := try(ctx, n, t.repeat)
 		if err == nil {
-			return resp, t.repeat, nil
+			c.nodes.answered(n, leader)
+			return t.repeat, nil
 		}
 		again, err := t.failed(ctx, n, err, sent)
 		if err != nil {
-			return nil, t.repeat, err
+			return t.repeat, err
 		}
 		if !again {
 			t.pause(ctx)
@@ -90,26 +90,70 @@ func invoke[Req, Resp any](ctx context.Context, c *caller, rpc remote[Req, Resp]
 	}
 }
 
-// try asks one node, once.
-func try[Req, Resp any](ctx context.Context, c *caller, n *node, rpc remote[Req, Resp], kind kind, m *Req) (*Resp, bool, error) {
+// do makes a call that nodes take in an exchange.
+func (c *caller) do(ctx context.Context, kind kind, call *transport.Call, told func(sema.Place)) (repeat bool, err error) {
+	asked := call.Retry
+	return c.invoke(ctx, kind, func(ctx context.Context, n *node, repeat bool) (leader string, sent bool, err error) {
+		call.Retry = asked || repeat
+		if sent = c.ask(ctx, n, kind, call, told); call.Err != nil {
+			return "", sent, transport.ErrorFromStatus(call.Err)
+		}
+		return call.Leader, sent, nil
+	})
+}
+
+// ask asks one node, in an exchange or, if it has none, in a call of its own.
+func (c *caller) ask(ctx context.Context, n *node, kind kind, call *transport.Call, told func(sema.Place)) (sent bool) {
+	within := time.Duration(0)
+	if kind == waits {
+		var done func()
+		ctx, done = c.limit(ctx, n, kind)
+		defer done()
+	} else if n.stream != nil {
+		within = c.timeLimit(ctx)
+	}
+	if n.stream != nil {
+		return n.stream.Do(ctx, call, within, told)
+	}
+	answer := func(ctx context.Context, sc semav1.SemaClient, opts ...grpc.CallOption) error {
+		call.Answer = call.Unary(ctx, sc, told, opts...)
+		return call.Err
+	}
+	leader, sent, _ := c.call(ctx, n, kind, answer)
+	call.Leader = leader
+	return sent
+}
+
+// unary is a call that is never part of an exchange.
+func unary[Req, Resp any](ctx context.Context, c *caller, kind kind, m *Req,
+	rpc func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)) (resp *Resp, repeat bool, err error) {
+
+	repeat, err = c.invoke(ctx, kind, func(ctx context.Context, n *node, _ bool) (leader string, sent bool, err error) {
+		return c.call(ctx, n, kind, func(ctx context.Context, sc semav1.SemaClient, opts ...grpc.CallOption) (err error) {
+			resp, err = rpc(sc, ctx, m, opts...)
+			return err
+		})
+	})
+	return resp, repeat, err
+}
+
+// call is one call over gRPC, or within this process.
+func (c *caller) call(ctx context.Context, n *node, kind kind, rpc func(context.Context, semav1.SemaClient, ...grpc.CallOption) error) (leader string, sent bool, err error) {
 	ctx, done := c.limit(ctx, n, kind)
 	defer done()
-	ctx, sent := transport.WatchSent(ctx)
+	ctx, watched := transport.WatchSent(ctx)
 	var header metadata.MD
 	var opts []grpc.CallOption
 	if kind != waits { // whose stream may still write it when the answer was read
 		opts = append(opts, grpc.Header(&header))
 	}
-	resp, err := rpc(n.client, ctx, m, opts...)
-	if err != nil {
-		return nil, sent.Maybe() || n.conn == nil, transport.ErrorFromStatus(err)
+	if err := rpc(ctx, n.client, opts...); err != nil {
+		return "", watched.Maybe() || n.conn == nil, transport.ErrorFromStatus(err)
 	}
-	leader := ""
 	if values := header[transport.LeaderKey]; len(values) > 0 {
 		leader = values[0]
 	}
-	c.nodes.answered(n, leader)
-	return resp, true, nil
+	return leader, true, nil
 }
 
 // limit bounds a try: in time, by the life of the node if it may last, and by that

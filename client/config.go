@@ -39,6 +39,10 @@ type Config struct {
 	BackoffBase, BackoffMax time.Duration
 	// Logger, if set, is told at debug level about tries that failed.
 	Logger hclog.Logger
+	// Unary makes every call one of gRPC's own. As a rule, those of all goroutines share
+	// one stream to each node, which costs a fraction of it; interceptors and proxies
+	// that are to see single calls see that stream only.
+	Unary bool
 	// DialOptions are added to those of every connection, such as a dialer that
 	// goes through a proxy, or interceptors that trace calls.
 	DialOptions []grpc.DialOption

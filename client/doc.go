@@ -28,7 +28,8 @@
 // # Concurrency
 //
 // All methods may be called from many goroutines. Beside those of its gRPC
-// connections, one connection to each node, a Client has one goroutine while it has
+// connections, one connection to each node, a Client has two goroutines for each node
+// that was asked, which send and receive for all others (see [Config.Unary]), one while it has
 // locks, which keeps them alive, and one for each node at which calls wait in line,
 // which finds out if that node hangs.
 //

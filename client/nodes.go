@@ -29,11 +29,21 @@ type node struct {
 	addr       string
 	conn       *grpc.ClientConn // nil if the node is this process
 	client     semav1.SemaClient
+	stream     *transport.Stream // nil: every call is one of its own
 	probe      probe
 	avoidUntil time.Time // guarded by nodes.mu
 }
 
 func (n *node) connected() bool { return n.conn == nil || n.conn.GetState() == connectivity.Ready }
+
+// close ends the calls under way.
+func (n *node) close() error {
+	err := n.conn.Close() // so that the stream is not waited for
+	if n.stream != nil {
+		n.stream.Close()
+	}
+	return err
+}
 
 // usable reports whether n may be asked, unless there is nobody else. nodes.mu is
 // held.
@@ -42,6 +52,7 @@ func (n *node) usable(now time.Time) bool { return !n.avoidUntil.After(now) || n
 // nodes knows the addresses of the cluster and which of them to ask.
 type nodes struct {
 	options []grpc.DialOption
+	unary   bool // no exchanges
 	local   bool // the only node is this process, which passes calls on itself
 
 	mu        sync.Mutex
@@ -59,7 +70,7 @@ func newNodes(cfg Config) (*nodes, error) {
 	if cfg.TLS != nil {
 		creds = credentials.NewTLS(cfg.TLS)
 	}
-	ns := &nodes{options: []grpc.DialOption{
+	ns := &nodes{unary: cfg.Unary, options: []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(transport.ReconnectParams),
 		transport.SentOption(),
@@ -89,7 +100,11 @@ func (ns *nodes) newNode(addr string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{addr: addr, conn: conn, client: semav1.NewSemaClient(conn)}, nil
+	n := &node{addr: addr, conn: conn, client: semav1.NewSemaClient(conn)}
+	if !ns.unary {
+		n.stream = transport.NewStream(conn)
+	}
+	return n, nil
 }
 
 // pick returns the node to ask next. It is none of spent, those that failed the
@@ -213,7 +228,7 @@ func (ns *nodes) dropHinted() {
 	for i, n := range ns.hinted {
 		if n != ns.home && n != ns.better {
 			ns.hinted = slices.Delete(ns.hinted, i, i+1)
-			_ = n.conn.Close() // a call on it is tried elsewhere
+			_ = n.close() // a call on it is tried elsewhere
 			return
 		}
 	}
@@ -228,7 +243,7 @@ func (ns *nodes) close() error {
 	var errs []error
 	for _, n := range all {
 		if n.conn != nil {
-			errs = append(errs, n.conn.Close())
+			errs = append(errs, n.close())
 		}
 	}
 	return errors.Join(errs...)

@@ -84,7 +84,7 @@ func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 	left := outcomes
 	deposed := 0
 	for _, p := range sent {
-		results, err := o.await(ctx, p)
+		results, err := o.answerTo(ctx, p)
 		if errors.Is(err, sema.ErrNotLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) {
 			deposed++
 		}

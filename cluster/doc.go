@@ -24,7 +24,8 @@
 //
 // A call on the leader becomes a command in a bounded queue. The proposer takes
 // all that waits, stamps it with cluster time and the term, and proposes it as
-// one log entry; what comes meanwhile travels in the next. Once a majority has
+// one log entry; what comes meanwhile travels in the next, which waits for the one before
+// unless both are small. Once a majority has
 // the entry on disk, the state machine decides each command and the callers get
 // its answers. Only a refusal, "somebody else holds it", may skip the log.
 //
@@ -34,7 +35,8 @@
 //
 // # Goroutines
 //
-// Beside raft's own and gRPC's, a node has these; [Node.Close] waits for all.
+// Beside raft's own, gRPC's and the one of the log that makes segments, a node has
+// these; [Node.Close] waits for all.
 //
 //	serve          answers clients, and peers; one each     ends when its server is stopped
 //	lead           takes and leaves office                  fed by raft's LeaderCh
@@ -42,11 +44,13 @@
 //	watchAddress   where clients reach each new leader      fed by watchLeader
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
 //	supervise      carries out the end                      fed by Close, Kill and faults
+//	heartbeats     requests for raft's main loop            ends with the transport
 //
 // and while it leads:
 //
 //	serveTerm      one term of office                       ends with leadership
 //	propose        the proposer                             fed by the office's queue
+//	land           answers entries, in order                fed by the proposer
 //	watchDeadlines the heaps of deadlines, the sweep        ticks, and the next deadline
 //	watchLines     who in line is gone, who stands where    ticks
 //

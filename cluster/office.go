@@ -111,7 +111,7 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				ctx:     ctx,
 				ended:   make(chan struct{}),
 			}
-			if _, err = o.apply(nil); err == nil {
+			if _, err = o.await(o.launch(nil)); err == nil {
 				return o, nil
 			}
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/transport"
 )
 
 // proposal is one command on its way through the log, or a few that one caller
@@ -19,10 +21,16 @@ type proposal struct {
 	// then, unless nil, is told the answer before anybody else: by the proposer, or
 	// by the caller who gave up. It must not block.
 	then func(fsm.Result, error)
-	done chan struct{} // closed by the proposer after result and err are set
+	// started is the call to answer if no goroutine waits for it, and deadline, unless
+	// zero, when it is not worth proposing any more. Else done is closed by the
+	// proposer after results and err are set.
+	started  *transport.Started
+	deadline time.Time
+	done     chan struct{}
 	// results and err: with err nil, the answers of the state machine, in order.
 	results []fsm.Result
 	err     error
+	one     [1]fsm.Command // where commands are, if it is one that was started
 }
 
 // maxTogether bounds the commands of one proposal, so that several fit into an
@@ -31,6 +39,13 @@ const maxTogether = fsm.MaxCommands / 4
 
 func newProposal(commands ...fsm.Command) *proposal {
 	return &proposal{commands: commands, done: make(chan struct{})}
+}
+
+// newStarted is a proposal that answers a call by itself.
+func newStarted(s *transport.Started, c fsm.Command) *proposal {
+	p := &proposal{started: s, deadline: s.Deadline, one: [1]fsm.Command{c}}
+	p.commands = p.one[:]
+	return p
 }
 
 // take claims the proposal for a batch. It is false if the caller gave up.
@@ -46,10 +61,25 @@ func (p *proposal) abandon() bool {
 	return abandoned
 }
 
+// refuse answers a proposal that nobody waits for, unless it is in a batch already.
+func (p *proposal) refuse(err error) {
+	if p.started != nil && p.take() {
+		p.answer(nil, err)
+	}
+}
+
 // errAbandoned is what then is told of a proposal that was given up in the queue.
 var errAbandoned = errors.New("given up before it was proposed")
 
 func (p *proposal) answer(results []fsm.Result, err error) {
+	if s := p.started; s != nil {
+		if s.Err = err; err == nil {
+			r := &results[0]
+			s.Info, s.Released, s.Err = r.Info, r.Ended != 0, r.Err
+		}
+		s.By.Answered()
+		return
+	}
 	p.results, p.err = results, err
 	if p.then != nil {
 		var r fsm.Result
@@ -77,15 +107,15 @@ func (o *office) submitThen(ctx context.Context, c fsm.Command, then func(fsm.Re
 		}
 		return fsm.Result{}, err
 	}
-	results, err := o.await(ctx, p)
+	results, err := o.answerTo(ctx, p)
 	if err != nil {
 		return fsm.Result{}, err
 	}
 	return results[0], results[0].Err
 }
 
-// await waits for the answer to a proposal that is in the queue.
-func (o *office) await(ctx context.Context, p *proposal) ([]fsm.Result, error) {
+// answerTo waits for the answer to a proposal that is in the queue.
+func (o *office) answerTo(ctx context.Context, p *proposal) ([]fsm.Result, error) {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
@@ -106,10 +136,15 @@ func (o *office) await(ctx context.Context, p *proposal) ([]fsm.Result, error) {
 // bound the answer is [sema.ErrOverloaded].
 func (o *office) enqueue(p *proposal) error {
 	n := int64(len(p.commands))
-	if o.queued.Add(n) <= int64(cap(o.queue)) { // so there is room
-		o.queue <- p
-		return nil
+	if o.queued.Add(n) > int64(cap(o.queue)) {
+		o.queued.Add(-n)
+		return sema.ErrOverloaded
 	}
-	o.queued.Add(-n)
-	return sema.ErrOverloaded
+	o.queue <- p // there is room
+	select {
+	case <-o.ended: // perhaps nobody looks into the queue any more
+		p.refuse(o.node.notLeader())
+	default:
+	}
+	return nil
 }

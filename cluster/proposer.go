@@ -20,27 +20,83 @@ const (
 	enqueueTimeout = 5 * time.Second
 )
 
+const (
+	// maxEntries bounds the entries in flight, and smallEntries is how many commands
+	// those in flight may have together for another one to follow them at once.
+	maxEntries   = 4
+	smallEntries = 8
+)
+
 // propose is the office's proposer: it takes all commands that have come while
 // the entry before was being committed, stamps them and proposes them as one
-// entry. This is group commit (Gawlick and Kinkade, 1985): one entry in flight,
-// whose size adapts to the load, with no timer that would delay a lone command.
+// entry. This is group commit (Gawlick and Kinkade, 1985), whose size adapts to the
+// load, with no timer that would delay a lone command. Small entries do not wait for
+// each other: so a hand-over need not wait until the last owner is back in line.
 func (o *office) propose() {
-	defer close(o.ended)
+	flight := flight{entries: make(chan *entry, maxEntries), landed: make(chan int, maxEntries)}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		for e := range flight.entries {
+			o.land(e, flight.landed)
+		}
+	}()
+	o.fly(&flight)
+	close(flight.entries)
+	<-answered
+	close(o.ended)
+	for { // whoever comes later sees that it has ended
+		select {
+		case p := <-o.queue:
+			p.refuse(o.node.notLeader())
+		default:
+			return
+		}
+	}
+}
+
+// flight is what is proposed and not answered yet.
+type flight struct {
+	entries  chan *entry // in the order of the log; has room for all
+	landed   chan int    // how many commands an entry had that is committed, or never will be
+	n        int         // entries
+	commands int
+}
+
+// full reports whether another entry has to wait.
+func (f *flight) full() bool {
+	return f.n == maxEntries || f.n > 0 && f.commands >= smallEntries
+}
+
+// fly proposes one entry after the other until the office ends.
+func (o *office) fly(f *flight) {
 	var next *proposal // left over from the batch before
 	for {
 		if next == nil {
 			select {
 			case <-o.ctx.Done():
 				return
+			case n := <-f.landed:
+				f.n, f.commands = f.n-1, f.commands-n
+				continue
 			case next = <-o.queue:
 			}
 		}
+		for f.full() {
+			f.commands -= <-f.landed
+			f.n--
+		}
 		if o.ctx.Err() != nil {
+			if next.started != nil {
+				next.refuse(o.node.notLeader())
+			}
 			return
 		}
 		var batch []*proposal
 		if batch, next = o.gather(next); len(batch) > 0 {
-			o.commit(batch)
+			e := o.launch(batch)
+			f.n, f.commands = f.n+1, f.commands+e.size
+			f.entries <- e
 		}
 	}
 }
@@ -60,6 +116,9 @@ func (o *office) gather(first *proposal) (all []*proposal, left *proposal) {
 		switch {
 		case !p.take(): // the caller gave up
 			size -= len(p.commands)
+		case !p.deadline.IsZero() && !time.Now().Before(p.deadline): // or has done so by now
+			p.answer(nil, context.DeadlineExceeded)
+			size -= len(p.commands)
 		case endsByTime(&p.commands[0]):
 			ending = append(ending, p)
 		default:
@@ -77,10 +136,20 @@ func endsByTime(c *fsm.Command) bool {
 	return c.Kind == fsm.Expire || c.Kind == fsm.Acquire && c.Token != 0
 }
 
-// commit proposes one batch, waits for it and answers everyone in it.
-func (o *office) commit(batch []*proposal) {
-	results, err := o.apply(batch)
-	for _, p := range batch {
+// entry is one that is proposed.
+type entry struct {
+	batch  []*proposal
+	size   int           // commands
+	asked  time.Duration // when, by the host's clock
+	future raft.ApplyFuture
+	err    error // it could not be proposed
+}
+
+// land waits for an entry and answers everyone in it.
+func (o *office) land(e *entry, landed chan<- int) {
+	results, err := o.await(e)
+	landed <- e.size
+	for _, p := range e.batch {
 		if err != nil {
 			p.answer(nil, err)
 			continue
@@ -119,28 +188,43 @@ func (o *office) observe(c *fsm.Command, r *fsm.Result) {
 	}
 }
 
-func (o *office) apply(batch []*proposal) ([]fsm.Result, error) {
-	commands := make([]fsm.Command, 0, len(batch))
+// launch proposes one batch.
+func (o *office) launch(batch []*proposal) *entry {
+	e := &entry{batch: batch}
+	for _, p := range batch {
+		e.size += len(p.commands)
+	}
+	commands := make([]fsm.Command, 0, e.size)
 	for _, p := range batch {
 		commands = append(commands, p.commands...)
 	}
 	host := o.node.cfg.Host
-	asked := host.Clock.Monotonic()
+	e.asked = host.Clock.Monotonic()
 	stamp := fsm.Stamp{Term: o.term, Clock: o.clock.now(), Wall: host.Clock.Wall().UnixNano()}
-	entry, err := fsm.AppendBatch(nil, fsm.Batch{Stamp: stamp, Commands: commands})
+	data, err := fsm.AppendBatch(nil, fsm.Batch{Stamp: stamp, Commands: commands})
 	if err != nil {
-		return nil, err
+		e.err = err
+		return e
 	}
-	future := o.node.raft.Apply(entry, enqueueTimeout)
-	// Not until the office ends: what was proposed is waited for, so that its callers know.
-	if err := o.node.await(context.Background(), future); err != nil {
+	e.future = o.node.raft.Apply(data, enqueueTimeout)
+	o.node.endWithRaft(e.future)
+	return e
+}
+
+// await waits for the answers to an entry. It does not end with the office: what was
+// proposed is waited for, so that its callers know.
+func (o *office) await(e *entry) ([]fsm.Result, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
+	if err := e.future.Error(); err != nil {
 		return nil, o.applyError(err)
 	}
-	results, ok := future.Response().([]fsm.Result)
+	results, ok := e.future.Response().([]fsm.Result)
 	if !ok {
-		return nil, &sema.OutcomeUnknownError{Cause: fmt.Errorf("the state machine stopped: %v", future.Response())}
+		return nil, &sema.OutcomeUnknownError{Cause: fmt.Errorf("the state machine stopped: %v", e.future.Response())}
 	}
-	o.lease.confirm(asked)
+	o.lease.confirm(e.asked)
 	return results, nil
 }
 

@@ -115,6 +115,9 @@ var errAnswerLost = status.Error(codes.Unavailable, "the connection was cut befo
 
 // unary is a [grpc.UnaryClientInterceptor].
 func (c *calls) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if ctx.Value(copyKey{}) != nil {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
 	if err := c.leave(ctx); err != nil {
 		return err
 	}
@@ -177,8 +180,35 @@ func (c *calls) later(ctx context.Context, late time.Duration, call func(context
 	})
 }
 
+// after does something later, unless ctx ends or the client is closed first.
+func (c *calls) after(ctx context.Context, late time.Duration, do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return
+	}
+	c.wg.Go(func() {
+		select {
+		case <-time.After(late):
+			do()
+		case <-ctx.Done():
+		case <-c.ctx.Done():
+		}
+	})
+}
+
 // stream is a [grpc.StreamClientInterceptor].
 func (c *calls) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if ctx.Value(copyKey{}) != nil {
+		return open(ctx, desc, cc, method, opts...)
+	}
+	if method == semav1.Sema_Exchange_FullMethodName {
+		inner, err := open(ctx, desc, cc, method, opts...)
+		if err != nil {
+			return nil, err
+		}
+		return newExchange(inner, c, cc), nil
+	}
 	if err := c.leave(ctx); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,9 @@
 //   - [Backend.Wait] lasts for as long as the caller waits in line, and travels as a
 //     stream. It goes back to its client when the leader that it waits at is
 //     replaced.
+//   - [Stream] carries the calls of many goroutines to a node in one gRPC stream, the
+//     method Exchange: what is waiting goes in one message. A Backend that is a [Starter]
+//     answers them without a goroutine for each.
 //   - [Local] is a Server's service for callers in the same process.
 //   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
 //   - [Mux] shares a node's one raft port between raft and forwarded calls, and

@@ -30,10 +30,14 @@ type handler struct {
 	leaders Leaders // nil: never waits
 	// stopping ends when the server stops: nothing waits for a leader any more.
 	stopping context.Context
+	// inProcess is the handler for callers in this process.
+	inProcess *Local
 }
 
 func newHandler(cfg ServerConfig, stopping context.Context) *handler {
-	return &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping}
+	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping}
+	h.inProcess = &Local{handler: h}
+	return h
 }
 
 func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav1.AcquireResponse, error) {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/semanode/sema/transport/semav1"
 )
@@ -32,50 +35,89 @@ func (l *Local) Stop() { l.stop() }
 
 // inProcess is ctx without the gRPC call that it may belong to: the caller may be a
 // handler of a server of its own, whose metadata is not meant for this call, and
-// whose answer is not this call's.
-func inProcess(ctx context.Context) context.Context {
+// whose answer is not this call's. hint, unless nil, learns where the leader is.
+func inProcess(ctx context.Context, hint *leaderHint) context.Context {
+	if s, ok := grpc.ServerTransportStreamFromContext(ctx).(*leaderHint); ok && hint == nil && s != nil {
+		return ctx // it is that of a call within this process already
+	}
 	ctx = metadata.NewOutgoingContext(metadata.NewIncomingContext(ctx, nil), nil)
-	return grpc.NewContextWithServerTransportStream(ctx, nil)
+	if hint == nil {
+		return grpc.NewContextWithServerTransportStream(ctx, nil)
+	}
+	return grpc.NewContextWithServerTransportStream(ctx, hint)
 }
+
+// leaderHint takes the metadata of one answer, and keeps where the leader is.
+type leaderHint struct {
+	mu   sync.Mutex
+	addr string
+}
+
+var _ grpc.ServerTransportStream = (*leaderHint)(nil)
+
+func (h *leaderHint) leader() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.addr
+}
+
+// SetHeader implements [grpc.ServerTransportStream].
+func (h *leaderHint) SetHeader(md metadata.MD) error {
+	if values := md.Get(LeaderKey); len(values) > 0 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.addr = values[0]
+	}
+	return nil
+}
+
+// SendHeader implements [grpc.ServerTransportStream].
+func (h *leaderHint) SendHeader(md metadata.MD) error { return h.SetHeader(md) }
+
+// Method implements [grpc.ServerTransportStream].
+func (h *leaderHint) Method() string { return semav1.Sema_Exchange_FullMethodName }
+
+// SetTrailer implements [grpc.ServerTransportStream].
+func (h *leaderHint) SetTrailer(metadata.MD) error { return nil }
 
 // Acquire implements semav1.SemaClient.
 func (l *Local) Acquire(ctx context.Context, m *semav1.AcquireRequest, _ ...grpc.CallOption) (*semav1.AcquireResponse, error) {
-	return l.handler.Acquire(inProcess(ctx), m)
+	return l.handler.Acquire(inProcess(ctx, nil), m)
 }
 
 // Touch implements semav1.SemaClient.
 func (l *Local) Touch(ctx context.Context, m *semav1.TouchRequest, _ ...grpc.CallOption) (*semav1.TouchResponse, error) {
-	return l.handler.Touch(inProcess(ctx), m)
+	return l.handler.Touch(inProcess(ctx, nil), m)
 }
 
 // TouchAll implements semav1.SemaClient.
 func (l *Local) TouchAll(ctx context.Context, m *semav1.TouchAllRequest, _ ...grpc.CallOption) (*semav1.TouchAllResponse, error) {
-	return l.handler.TouchAll(inProcess(ctx), m)
+	return l.handler.TouchAll(inProcess(ctx, nil), m)
 }
 
 // Release implements semav1.SemaClient.
 func (l *Local) Release(ctx context.Context, m *semav1.ReleaseRequest, _ ...grpc.CallOption) (*semav1.ReleaseResponse, error) {
-	return l.handler.Release(inProcess(ctx), m)
+	return l.handler.Release(inProcess(ctx, nil), m)
 }
 
 // ForceRelease implements semav1.SemaClient.
 func (l *Local) ForceRelease(ctx context.Context, m *semav1.ForceReleaseRequest, _ ...grpc.CallOption) (*semav1.ForceReleaseResponse, error) {
-	return l.handler.ForceRelease(inProcess(ctx), m)
+	return l.handler.ForceRelease(inProcess(ctx, nil), m)
 }
 
 // Get implements semav1.SemaClient.
 func (l *Local) Get(ctx context.Context, m *semav1.GetRequest, _ ...grpc.CallOption) (*semav1.GetResponse, error) {
-	return l.handler.Get(inProcess(ctx), m)
+	return l.handler.Get(inProcess(ctx, nil), m)
 }
 
 // List implements semav1.SemaClient.
 func (l *Local) List(ctx context.Context, m *semav1.ListRequest, _ ...grpc.CallOption) (*semav1.ListResponse, error) {
-	return l.handler.List(inProcess(ctx), m)
+	return l.handler.List(inProcess(ctx, nil), m)
 }
 
 // Status implements semav1.SemaClient.
 func (l *Local) Status(ctx context.Context, m *semav1.StatusRequest, _ ...grpc.CallOption) (*semav1.StatusResponse, error) {
-	return l.handler.Status(inProcess(ctx), m)
+	return l.handler.Status(inProcess(ctx, nil), m)
 }
 
 // Wait implements semav1.SemaClient. As with any stream, the caller reads it to
@@ -84,9 +126,14 @@ func (l *Local) Wait(ctx context.Context, m *semav1.WaitRequest, _ ...grpc.CallO
 	s := &localStream{ctx: ctx, messages: make(chan *semav1.WaitResponse), end: make(chan struct{})}
 	go func() { // ends with ctx at the latest
 		defer close(s.end)
-		s.err = l.handler.wait(inProcess(ctx), m, s.send)
+		s.err = l.handler.wait(inProcess(ctx, nil), m, s.send)
 	}()
 	return s, nil
+}
+
+// Exchange implements semav1.SemaClient. Within a process it would save nothing.
+func (l *Local) Exchange(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[semav1.ExchangeRequest, semav1.ExchangeResponse], error) {
+	return nil, status.Error(codes.Unimplemented, "there is no exchange within a process")
 }
 
 // localStream is a stream of answers without a connection.

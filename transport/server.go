@@ -65,6 +65,7 @@ func NewServer(cfg ServerConfig) *Server {
 		stop: stop,
 		grpc: grpc.NewServer(
 			grpc.StreamInterceptor(endWith(stopping)),
+			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
 			grpc.ConnectionTimeout(10*time.Second),
@@ -119,7 +120,8 @@ func (s *Server) Stop(ctx context.Context) {
 // reflection last as long as their client likes.
 func endWith(stopping context.Context) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-		if info.FullMethod == semav1.Sema_Wait_FullMethodName { // there may be many, and they end by themselves
+		switch info.FullMethod {
+		case semav1.Sema_Wait_FullMethodName, semav1.Sema_Exchange_FullMethodName: // they end by themselves
 			return handle(srv, stream)
 		}
 		ctx, cancel := context.WithCancel(stream.Context())
@@ -129,10 +131,13 @@ func endWith(stopping context.Context) grpc.StreamServerInterceptor {
 		go func() { ended <- handle(srv, endingStream{stream, ctx}) }()
 		select {
 		case err := <-ended:
+			if stopping.Err() != nil { // which is why, whatever the handler says
+				break
+			}
 			return err
 		case <-ctx.Done(): // a handler that reads learns of it when its stream is gone
-			return status.Error(codes.Unavailable, "the node stops")
 		}
+		return status.Error(codes.Unavailable, "the node stops")
 	}
 }
 

@@ -103,8 +103,8 @@ func CheckOrder(t testing.TB, turns []Turn) {
 	}
 }
 
-// CheckFair: nobody had two turns more than another. It holds as long as everybody
-// is back in line before its next turn comes: not over a change of leader, where
+// CheckFair: nobody had three turns more than another. It holds as long as hardly anybody
+// comes back into line only after its next turn would have come: not over a change of leader, where
 // who was about to come back may miss some.
 func CheckFair(t testing.TB, turns []Turn) {
 	t.Helper()
@@ -116,7 +116,7 @@ func CheckFair(t testing.TB, turns []Turn) {
 	for _, n := range counts {
 		least, most = min(least, n), max(most, n)
 	}
-	if most-least > 1 {
+	if most-least > 2 {
 		t.Errorf("turns per waiter from %d to %d", least, most)
 	}
 }

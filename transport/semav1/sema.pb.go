@@ -1700,6 +1700,472 @@ func (x *Node) GetError() string {
 	return ""
 }
 
+type ExchangeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Calls         []*Call                `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeRequest) Reset() {
+	*x = ExchangeRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeRequest) ProtoMessage() {}
+
+func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
+func (*ExchangeRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ExchangeRequest) GetCalls() []*Call {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+type Call struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client's choice; no two open calls of a stream may have the same.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the caller will wait from now on. 0: for as long as the stream lasts.
+	TimeoutMicros uint64 `protobuf:"varint,2,opt,name=timeout_micros,json=timeoutMicros,proto3" json:"timeout_micros,omitempty"`
+	// Types that are valid to be assigned to Request:
+	//
+	//	*Call_Acquire
+	//	*Call_Wait
+	//	*Call_Touch
+	//	*Call_Release
+	//	*Call_Get
+	//	*Call_Cancel
+	Request       isCall_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Call) Reset() {
+	*x = Call{}
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Call) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Call) ProtoMessage() {}
+
+func (x *Call) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Call.ProtoReflect.Descriptor instead.
+func (*Call) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Call) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Call) GetTimeoutMicros() uint64 {
+	if x != nil {
+		return x.TimeoutMicros
+	}
+	return 0
+}
+
+func (x *Call) GetRequest() isCall_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *Call) GetAcquire() *AcquireRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Acquire); ok {
+			return x.Acquire
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetWait() *WaitRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Wait); ok {
+			return x.Wait
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetTouch() *TouchRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Touch); ok {
+			return x.Touch
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetRelease() *ReleaseRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetGet() *GetRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetCancel() *Cancel {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return nil
+}
+
+type isCall_Request interface {
+	isCall_Request()
+}
+
+type Call_Acquire struct {
+	Acquire *AcquireRequest `protobuf:"bytes,3,opt,name=acquire,proto3,oneof"`
+}
+
+type Call_Wait struct {
+	Wait *WaitRequest `protobuf:"bytes,4,opt,name=wait,proto3,oneof"`
+}
+
+type Call_Touch struct {
+	Touch *TouchRequest `protobuf:"bytes,5,opt,name=touch,proto3,oneof"`
+}
+
+type Call_Release struct {
+	Release *ReleaseRequest `protobuf:"bytes,6,opt,name=release,proto3,oneof"`
+}
+
+type Call_Get struct {
+	Get *GetRequest `protobuf:"bytes,7,opt,name=get,proto3,oneof"`
+}
+
+type Call_Cancel struct {
+	// The caller of the call with this id has gone. There is no answer to this, and
+	// none to that call if it comes in time.
+	Cancel *Cancel `protobuf:"bytes,8,opt,name=cancel,proto3,oneof"`
+}
+
+func (*Call_Acquire) isCall_Request() {}
+
+func (*Call_Wait) isCall_Request() {}
+
+func (*Call_Touch) isCall_Request() {}
+
+func (*Call_Release) isCall_Request() {}
+
+func (*Call_Get) isCall_Request() {}
+
+func (*Call_Cancel) isCall_Request() {}
+
+type Cancel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancel) Reset() {
+	*x = Cancel{}
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancel) ProtoMessage() {}
+
+func (x *Cancel) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
+func (*Cancel) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+}
+
+type ExchangeResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Answers []*Answer              `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	// The node stops: send nothing more.
+	Draining      bool `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeResponse) Reset() {
+	*x = ExchangeResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeResponse) ProtoMessage() {}
+
+func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
+func (*ExchangeResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExchangeResponse) GetAnswers() []*Answer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *ExchangeResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+// Answer ends a call, except for a WaitResponse with a position. The name in an Info is
+// left out where it is that of the request.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the call.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As the metadata "sema-leader".
+	Leader string `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	// Types that are valid to be assigned to Response:
+	//
+	//	*Answer_Acquire
+	//	*Answer_Wait
+	//	*Answer_Touch
+	//	*Answer_Release
+	//	*Answer_Get
+	//	*Answer_Error
+	Response      isAnswer_Response `protobuf_oneof:"response"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Answer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Answer) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *Answer) GetResponse() isAnswer_Response {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *Answer) GetAcquire() *AcquireResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Acquire); ok {
+			return x.Acquire
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetWait() *WaitResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Wait); ok {
+			return x.Wait
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetTouch() *TouchResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Touch); ok {
+			return x.Touch
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetRelease() *ReleaseResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetGet() *GetResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetError() []byte {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isAnswer_Response interface {
+	isAnswer_Response()
+}
+
+type Answer_Acquire struct {
+	Acquire *AcquireResponse `protobuf:"bytes,3,opt,name=acquire,proto3,oneof"`
+}
+
+type Answer_Wait struct {
+	Wait *WaitResponse `protobuf:"bytes,4,opt,name=wait,proto3,oneof"`
+}
+
+type Answer_Touch struct {
+	Touch *TouchResponse `protobuf:"bytes,5,opt,name=touch,proto3,oneof"`
+}
+
+type Answer_Release struct {
+	Release *ReleaseResponse `protobuf:"bytes,6,opt,name=release,proto3,oneof"`
+}
+
+type Answer_Get struct {
+	Get *GetResponse `protobuf:"bytes,7,opt,name=get,proto3,oneof"`
+}
+
+type Answer_Error struct {
+	// A google.rpc.Status, as a call of its own would have it in "grpc-status-details-bin".
+	Error []byte `protobuf:"bytes,8,opt,name=error,proto3,oneof"`
+}
+
+func (*Answer_Acquire) isAnswer_Response() {}
+
+func (*Answer_Wait) isAnswer_Response() {}
+
+func (*Answer_Touch) isAnswer_Response() {}
+
+func (*Answer_Release) isAnswer_Response() {}
+
+func (*Answer_Get) isAnswer_Response() {}
+
+func (*Answer_Error) isAnswer_Response() {}
+
 // Leader says where the leader is, as far as the answering node knows.
 type Leader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1712,7 +2178,7 @@ type Leader struct {
 
 func (x *Leader) Reset() {
 	*x = Leader{}
-	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2190,7 @@ func (x *Leader) String() string {
 func (*Leader) ProtoMessage() {}
 
 func (x *Leader) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2203,7 @@ func (x *Leader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leader.ProtoReflect.Descriptor instead.
 func (*Leader) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{25}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Leader) GetId() string {
@@ -1775,7 +2241,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +2253,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +2266,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{26}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ErrorDetail) GetCode() ErrorCode {
@@ -1835,7 +2301,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +2313,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +2326,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -1995,7 +2461,34 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x04term\x18\x06 \x01(\x04R\x04term\x12!\n" +
 	"\fcommit_index\x18\a \x01(\x04R\vcommitIndex\x12#\n" +
 	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error\"R\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"6\n" +
+	"\x0fExchangeRequest\x12#\n" +
+	"\x05calls\x18\x01 \x03(\v2\r.sema.v1.CallR\x05calls\"\xe1\x02\n" +
+	"\x04Call\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
+	"\x0etimeout_micros\x18\x02 \x01(\x04R\rtimeoutMicros\x123\n" +
+	"\aacquire\x18\x03 \x01(\v2\x17.sema.v1.AcquireRequestH\x00R\aacquire\x12*\n" +
+	"\x04wait\x18\x04 \x01(\v2\x14.sema.v1.WaitRequestH\x00R\x04wait\x12-\n" +
+	"\x05touch\x18\x05 \x01(\v2\x15.sema.v1.TouchRequestH\x00R\x05touch\x123\n" +
+	"\arelease\x18\x06 \x01(\v2\x17.sema.v1.ReleaseRequestH\x00R\arelease\x12'\n" +
+	"\x03get\x18\a \x01(\v2\x13.sema.v1.GetRequestH\x00R\x03get\x12)\n" +
+	"\x06cancel\x18\b \x01(\v2\x0f.sema.v1.CancelH\x00R\x06cancelB\t\n" +
+	"\arequest\"\b\n" +
+	"\x06Cancel\"Y\n" +
+	"\x10ExchangeResponse\x12)\n" +
+	"\aanswers\x18\x01 \x03(\v2\x0f.sema.v1.AnswerR\aanswers\x12\x1a\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"\xc7\x02\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06leader\x18\x02 \x01(\tR\x06leader\x124\n" +
+	"\aacquire\x18\x03 \x01(\v2\x18.sema.v1.AcquireResponseH\x00R\aacquire\x12+\n" +
+	"\x04wait\x18\x04 \x01(\v2\x15.sema.v1.WaitResponseH\x00R\x04wait\x12.\n" +
+	"\x05touch\x18\x05 \x01(\v2\x16.sema.v1.TouchResponseH\x00R\x05touch\x124\n" +
+	"\arelease\x18\x06 \x01(\v2\x18.sema.v1.ReleaseResponseH\x00R\arelease\x12(\n" +
+	"\x03get\x18\a \x01(\v2\x14.sema.v1.GetResponseH\x00R\x03get\x12\x16\n" +
+	"\x05error\x18\b \x01(\fH\x00R\x05errorB\n" +
+	"\n" +
+	"\bresponse\"R\n" +
 	"\x06Leader\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\traft_addr\x18\x02 \x01(\tR\braftAddr\x12\x1b\n" +
@@ -2028,7 +2521,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x0fOUTCOME_UNKNOWN\x10\x06\x12\x14\n" +
 	"\x10ATTEMPT_FINISHED\x10\a\x12\n" +
 	"\n" +
-	"\x06CLOSED\x10\b2\xa1\x04\n" +
+	"\x06CLOSED\x10\b2\xe6\x04\n" +
 	"\x04Sema\x12<\n" +
 	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
 	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +
@@ -2038,7 +2531,8 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\fForceRelease\x12\x1c.sema.v1.ForceReleaseRequest\x1a\x1d.sema.v1.ForceReleaseResponse\x120\n" +
 	"\x03Get\x12\x13.sema.v1.GetRequest\x1a\x14.sema.v1.GetResponse\x123\n" +
 	"\x04List\x12\x14.sema.v1.ListRequest\x1a\x15.sema.v1.ListResponse\x129\n" +
-	"\x06Status\x12\x16.sema.v1.StatusRequest\x1a\x17.sema.v1.StatusResponseB2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
+	"\x06Status\x12\x16.sema.v1.StatusRequest\x1a\x17.sema.v1.StatusResponse\x12C\n" +
+	"\bExchange\x12\x18.sema.v1.ExchangeRequest\x1a\x19.sema.v1.ExchangeResponse(\x010\x01B2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
 
 var (
 	file_sema_v1_sema_proto_rawDescOnce sync.Once
@@ -2053,7 +2547,7 @@ func file_sema_v1_sema_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_v1_sema_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_sema_v1_sema_proto_goTypes = []any{
 	(Status)(0),                   // 0: sema.v1.Status
 	(ErrorCode)(0),                // 1: sema.v1.ErrorCode
@@ -2082,23 +2576,28 @@ var file_sema_v1_sema_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 24: sema.v1.StatusRequest
 	(*StatusResponse)(nil),        // 25: sema.v1.StatusResponse
 	(*Node)(nil),                  // 26: sema.v1.Node
-	(*Leader)(nil),                // 27: sema.v1.Leader
-	(*ErrorDetail)(nil),           // 28: sema.v1.ErrorDetail
-	(*FieldViolation)(nil),        // 29: sema.v1.FieldViolation
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*ExchangeRequest)(nil),       // 27: sema.v1.ExchangeRequest
+	(*Call)(nil),                  // 28: sema.v1.Call
+	(*Cancel)(nil),                // 29: sema.v1.Cancel
+	(*ExchangeResponse)(nil),      // 30: sema.v1.ExchangeResponse
+	(*Answer)(nil),                // 31: sema.v1.Answer
+	(*Leader)(nil),                // 32: sema.v1.Leader
+	(*ErrorDetail)(nil),           // 33: sema.v1.ErrorDetail
+	(*FieldViolation)(nil),        // 34: sema.v1.FieldViolation
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_sema_v1_sema_proto_depIdxs = []int32{
 	0,  // 0: sema.v1.Info.status:type_name -> sema.v1.Status
-	30, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
-	31, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
-	31, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
-	31, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
-	31, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
-	30, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
+	36, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
+	36, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
+	36, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
+	35, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 7: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 8: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
-	30, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 10: sema.v1.WaitRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 11: sema.v1.WaitResponse.info:type_name -> sema.v1.Info
 	2,  // 12: sema.v1.WaitResponse.holder:type_name -> sema.v1.Info
@@ -2108,7 +2607,7 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	4,  // 16: sema.v1.TouchAllRequest.attempt:type_name -> sema.v1.Attempt
 	14, // 17: sema.v1.TouchAllResponse.outcomes:type_name -> sema.v1.TouchOutcome
 	1,  // 18: sema.v1.TouchOutcome.error:type_name -> sema.v1.ErrorCode
-	31, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
 	4,  // 20: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 21: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
 	2,  // 22: sema.v1.GetResponse.info:type_name -> sema.v1.Info
@@ -2117,32 +2616,47 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	23, // 25: sema.v1.ListResponse.lines:type_name -> sema.v1.Line
 	3,  // 26: sema.v1.Line.tickets:type_name -> sema.v1.Ticket
 	26, // 27: sema.v1.StatusResponse.nodes:type_name -> sema.v1.Node
-	1,  // 28: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
-	29, // 29: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
-	27, // 30: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
-	5,  // 31: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
-	7,  // 32: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
-	9,  // 33: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
-	11, // 34: sema.v1.Sema.TouchAll:input_type -> sema.v1.TouchAllRequest
-	15, // 35: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
-	17, // 36: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
-	19, // 37: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
-	21, // 38: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
-	24, // 39: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
-	6,  // 40: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
-	8,  // 41: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
-	10, // 42: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
-	13, // 43: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
-	16, // 44: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
-	18, // 45: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
-	20, // 46: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
-	22, // 47: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
-	25, // 48: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
-	40, // [40:49] is the sub-list for method output_type
-	31, // [31:40] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	28, // 28: sema.v1.ExchangeRequest.calls:type_name -> sema.v1.Call
+	5,  // 29: sema.v1.Call.acquire:type_name -> sema.v1.AcquireRequest
+	7,  // 30: sema.v1.Call.wait:type_name -> sema.v1.WaitRequest
+	9,  // 31: sema.v1.Call.touch:type_name -> sema.v1.TouchRequest
+	15, // 32: sema.v1.Call.release:type_name -> sema.v1.ReleaseRequest
+	19, // 33: sema.v1.Call.get:type_name -> sema.v1.GetRequest
+	29, // 34: sema.v1.Call.cancel:type_name -> sema.v1.Cancel
+	31, // 35: sema.v1.ExchangeResponse.answers:type_name -> sema.v1.Answer
+	6,  // 36: sema.v1.Answer.acquire:type_name -> sema.v1.AcquireResponse
+	8,  // 37: sema.v1.Answer.wait:type_name -> sema.v1.WaitResponse
+	10, // 38: sema.v1.Answer.touch:type_name -> sema.v1.TouchResponse
+	16, // 39: sema.v1.Answer.release:type_name -> sema.v1.ReleaseResponse
+	20, // 40: sema.v1.Answer.get:type_name -> sema.v1.GetResponse
+	1,  // 41: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
+	34, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
+	32, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
+	5,  // 44: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
+	7,  // 45: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
+	9,  // 46: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
+	11, // 47: sema.v1.Sema.TouchAll:input_type -> sema.v1.TouchAllRequest
+	15, // 48: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
+	17, // 49: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
+	19, // 50: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
+	21, // 51: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
+	24, // 52: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
+	27, // 53: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
+	6,  // 54: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
+	8,  // 55: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
+	10, // 56: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
+	13, // 57: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
+	16, // 58: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
+	18, // 59: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
+	20, // 60: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
+	22, // 61: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
+	25, // 62: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
+	30, // 63: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
+	54, // [54:64] is the sub-list for method output_type
+	44, // [44:54] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_sema_v1_sema_proto_init() }
@@ -2150,13 +2664,29 @@ func file_sema_v1_sema_proto_init() {
 	if File_sema_v1_sema_proto != nil {
 		return
 	}
+	file_sema_v1_sema_proto_msgTypes[26].OneofWrappers = []any{
+		(*Call_Acquire)(nil),
+		(*Call_Wait)(nil),
+		(*Call_Touch)(nil),
+		(*Call_Release)(nil),
+		(*Call_Get)(nil),
+		(*Call_Cancel)(nil),
+	}
+	file_sema_v1_sema_proto_msgTypes[29].OneofWrappers = []any{
+		(*Answer_Acquire)(nil),
+		(*Answer_Wait)(nil),
+		(*Answer_Touch)(nil),
+		(*Answer_Release)(nil),
+		(*Answer_Get)(nil),
+		(*Answer_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_v1_sema_proto_rawDesc), len(file_sema_v1_sema_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,7 @@ const (
 	Sema_Get_FullMethodName          = "/sema.v1.Sema/Get"
 	Sema_List_FullMethodName         = "/sema.v1.Sema/List"
 	Sema_Status_FullMethodName       = "/sema.v1.Sema/Status"
+	Sema_Exchange_FullMethodName     = "/sema.v1.Sema/Exchange"
 )
 
 // SemaClient is the client API for Sema service.
@@ -71,6 +72,16 @@ type SemaClient interface {
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Status tells how the cluster is.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// Exchange carries the calls of many callers of one client: what waits to be asked
+	// travels in one message, and so does what was answered meanwhile. Each call is what
+	// the method of its name would be, with its own time limit and its own answer, in
+	// whatever order they come.
+	//
+	// A client that does not read its answers is not read from after 16,384 calls; it
+	// holds up nobody else. Waits do not count for that; beyond 65,536 of one stream the
+	// answer is OVERLOADED. When the node stops it says that it drains: the client sends
+	// nothing more, half-closes, and has the answers to all that it sent.
+	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeRequest, ExchangeResponse], error)
 }
 
 type semaClient struct {
@@ -180,6 +191,19 @@ func (c *semaClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *semaClient) Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeRequest, ExchangeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sema_ServiceDesc.Streams[1], Sema_Exchange_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExchangeRequest, ExchangeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sema_ExchangeClient = grpc.BidiStreamingClient[ExchangeRequest, ExchangeResponse]
+
 // SemaServer is the server API for Sema service.
 // All implementations must embed UnimplementedSemaServer
 // for forward compatibility.
@@ -211,6 +235,16 @@ type SemaServer interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Status tells how the cluster is.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// Exchange carries the calls of many callers of one client: what waits to be asked
+	// travels in one message, and so does what was answered meanwhile. Each call is what
+	// the method of its name would be, with its own time limit and its own answer, in
+	// whatever order they come.
+	//
+	// A client that does not read its answers is not read from after 16,384 calls; it
+	// holds up nobody else. Waits do not count for that; beyond 65,536 of one stream the
+	// answer is OVERLOADED. When the node stops it says that it drains: the client sends
+	// nothing more, half-closes, and has the answers to all that it sent.
+	Exchange(grpc.BidiStreamingServer[ExchangeRequest, ExchangeResponse]) error
 	mustEmbedUnimplementedSemaServer()
 }
 
@@ -247,6 +281,9 @@ func (UnimplementedSemaServer) List(context.Context, *ListRequest) (*ListRespons
 }
 func (UnimplementedSemaServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedSemaServer) Exchange(grpc.BidiStreamingServer[ExchangeRequest, ExchangeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Exchange not implemented")
 }
 func (UnimplementedSemaServer) mustEmbedUnimplementedSemaServer() {}
 func (UnimplementedSemaServer) testEmbeddedByValue()              {}
@@ -424,6 +461,13 @@ func _Sema_Status_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sema_Exchange_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SemaServer).Exchange(&grpc.GenericServerStream[ExchangeRequest, ExchangeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sema_ExchangeServer = grpc.BidiStreamingServer[ExchangeRequest, ExchangeResponse]
+
 // Sema_ServiceDesc is the grpc.ServiceDesc for Sema service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -469,6 +513,12 @@ var Sema_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Wait",
 			Handler:       _Sema_Wait_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Exchange",
+			Handler:       _Sema_Exchange_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "sema/v1/sema.proto",

@@ -1,0 +1,115 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/semanode/sema"
+)
+
+// The messages of an exchange, as they are written and read by hand.
+var (
+	AppendCall   = appendCall
+	AppendCancel = appendCancel
+	AppendAnswer = appendAnswer
+	AppendPlace  = appendPlace
+)
+
+// MaxCallTimeout is the longest time that a caller is taken to wait.
+const MaxCallTimeout = maxTimeout
+
+// ReadCall is a call as it was read.
+type ReadCall struct {
+	Call
+	ID      uint64
+	Timeout time.Duration
+	Cancel  bool
+	None    bool
+}
+
+// ReadCalls reads an ExchangeRequest.
+func ReadCalls(data []byte) (all []ReadCall, err error) {
+	err = readCalls(data, func(m *callMessage) {
+		all = append(all, ReadCall{Call: m.Call, ID: m.id, Timeout: m.timeout, Cancel: m.cancel, None: m.none})
+	})
+	return all, err
+}
+
+// CountCalls reads an ExchangeRequest and keeps nothing of it.
+func CountCalls(data []byte) (n int) {
+	_ = readCalls(data, func(*callMessage) { n++ })
+	return n
+}
+
+// ReadAnswer is an answer as it was read.
+type ReadAnswer struct {
+	Answer
+	ID     uint64
+	Method Method
+	Place  sema.Place
+	Waits  bool
+}
+
+// ReadAnswers reads an ExchangeResponse.
+func ReadAnswers(data []byte) (all []ReadAnswer, draining bool, err error) {
+	draining, err = readAnswers(data, func(m *answerMessage) {
+		all = append(all, ReadAnswer{Answer: m.Answer, ID: m.id, Method: m.method, Place: m.place, Waits: m.waits})
+	})
+	return all, draining, err
+}
+
+// CountAnswers reads an ExchangeResponse and keeps nothing of it.
+func CountAnswers(data []byte) (n int) {
+	_, _ = readAnswers(data, func(*answerMessage) { n++ })
+	return n
+}
+
+// LowerExchangeLimits lowers how many calls an exchange may have open, and how many
+// may wait in line, until the test ends. It must come before any server.
+func LowerExchangeLimits(t testing.TB, open, waits int) {
+	before, waitsBefore := maxOpen, maxWaits
+	t.Cleanup(func() { maxOpen, maxWaits = before, waitsBefore })
+	maxOpen, maxWaits = open, waits
+}
+
+// Open is how many calls have no answer in the exchange that takes calls.
+func (s *Stream) Open() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		return 0
+	}
+	return len(s.link.open)
+}
+
+// Queued is how many places the queue takes up.
+func (s *Stream) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		return 0
+	}
+	return len(s.link.queue)
+}
+
+// Exchanging reports whether an exchange takes calls.
+func (s *Stream) Exchanging() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link != nil
+}
+
+// Untold is the place of a call that its caller was not told yet, zero if there is none.
+func (s *Stream) Untold() (position int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		return 0
+	}
+	for _, p := range s.link.open {
+		if p.placed {
+			position = p.place.Position
+		}
+	}
+	return position
+}

@@ -1,0 +1,430 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/transport/semav1"
+)
+
+const (
+	// maxTogether bounds the calls in one message. It ends at fullMessage, too, and
+	// fits into MaxMessageBytes: a call has at most 512 bytes of name and 256 of owner.
+	maxTogether = 1000
+	// minSweep is how far apart sweeps are at least, as each looks at all open calls.
+	minSweep = 5 * time.Millisecond
+)
+
+// Stream carries the calls of many goroutines to one node, in an exchange: what waits
+// to be asked goes in one message. Nothing is waited for that a lone call would have to
+// wait for too.
+//
+// The exchange is opened by the first call, and by the first after it broke. Each has
+// two goroutines, one that sends and one that receives, which Close waits for.
+type Stream struct {
+	conn grpc.ClientConnInterface
+	life context.Context
+	end  context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	link *link // nil: none is open
+}
+
+// NewStream returns a Stream over a connection, which it does not close.
+func NewStream(conn grpc.ClientConnInterface) *Stream {
+	s := &Stream{conn: conn}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// Close ends the calls under way and waits. It is idempotent.
+func (s *Stream) Close() {
+	s.mu.Lock() // no call opens an exchange from here on
+	s.end()
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// link is one exchange, from opening to breaking. What it has is guarded by the
+// Stream's mu.
+type link struct {
+	stream *Stream
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one token: there is something to send
+
+	queue    []*pending // not sent yet
+	stale    int        // of queue: over before they were sent
+	heard    bool       // the node has said something
+	open     map[uint64]*pending
+	given    []uint64 // up, and the node is to be told
+	lastID   uint64
+	draining bool // the node takes nothing more
+	sweeper  *time.Timer
+	sweepAt  time.Time
+}
+
+// pending is a call that was not answered yet.
+type pending struct {
+	call     *Call
+	id       uint64
+	deadline time.Time     // zero: none
+	news     chan struct{} // holds one token: something below has changed
+	sent     bool          // it may have left this process
+	over     bool          // it is answered, or has failed
+	gone     bool          // the caller has left
+	place    sema.Place    // the latest
+	placed   bool          // and it was not told yet
+}
+
+// Do makes a call and fills in its answer. sent is whether the node may have heard of
+// it, whatever became of it. The error is a gRPC status. within, unless zero, bounds
+// how long the answer may take. told is told the place in line of a Wait, as
+// [Backend.Wait] has it, by the goroutine that calls.
+func (s *Stream) Do(ctx context.Context, c *Call, within time.Duration, told func(sema.Place)) (sent bool) {
+	if err := ctx.Err(); err != nil {
+		c.Err = status.FromContextError(err).Err()
+		return false
+	}
+	if err := c.fits(); err != nil {
+		c.Err = ErrorToStatus(err)
+		return false
+	}
+	p := &pending{call: c, news: make(chan struct{}, 1)}
+	if within > 0 {
+		p.deadline = time.Now().Add(within)
+	}
+	if d, ok := ctx.Deadline(); ok && (within == 0 || d.Before(p.deadline)) {
+		p.deadline = d
+	}
+	l, err := s.enqueue(p)
+	if err != nil {
+		c.Err = err
+		return false
+	}
+	for {
+		select {
+		case <-p.news:
+		case <-ctx.Done():
+			if sent, over := l.leave(p); !over {
+				c.Err = status.FromContextError(ctx.Err()).Err()
+				return sent
+			}
+			return p.sent
+		}
+		if c.Method != MethodWait {
+			return p.sent
+		}
+		place, placed, over := l.look(p)
+		if over {
+			return p.sent
+		}
+		if placed && told != nil {
+			told(place)
+		}
+	}
+}
+
+// fits refuses what would break the message for the others in it.
+func (c *Call) fits() error {
+	acquires := c.Method == MethodAcquire || c.Method == MethodWait
+	switch {
+	case c.Method < MethodAcquire || c.Method > MethodGet:
+		return status.Errorf(codes.Unimplemented, "no method has the number %d", c.Method)
+	case len(c.Name) > sema.MaxNameBytes || !utf8.ValidString(c.Name),
+		acquires && (len(c.Owner) > sema.MaxOwnerBytes || !utf8.ValidString(c.Owner)):
+		if acquires {
+			return sema.Validate(c.Name, c.Owner, c.Timeout)
+		}
+		return sema.ValidateName(c.Name)
+	}
+	return nil
+}
+
+// enqueue puts a call into the queue of the exchange that is open, or of a new one.
+func (s *Stream) enqueue(p *pending) (*link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.Err() != nil {
+		return nil, status.Error(codes.Canceled, "the connection is closing")
+	}
+	if s.link == nil {
+		s.link = s.newLink()
+		s.wg.Go(s.link.run)
+	}
+	l := s.link
+	l.lastID++
+	p.id = l.lastID
+	l.open[p.id] = p
+	l.queue = append(l.queue, p)
+	if !p.deadline.IsZero() {
+		l.watch(p.deadline)
+	}
+	signal(l.wake)
+	return l, nil
+}
+
+func (s *Stream) newLink() *link {
+	l := &link{stream: s, wake: make(chan struct{}, 1), open: map[uint64]*pending{}}
+	l.ctx, l.cancel = context.WithCancel(s.life)
+	return l
+}
+
+// leave notes that the caller of p has gone. over is true if it has its answer.
+func (l *link) leave(p *pending) (sent, over bool) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	if !p.over {
+		l.drop(p)
+	}
+	return p.sent, p.over && !p.gone
+}
+
+// drop gives up a call without an answer. The Stream's mu is held.
+func (l *link) drop(p *pending) {
+	p.gone, p.over = true, true
+	delete(l.open, p.id)
+	if p.sent {
+		l.given = append(l.given, p.id)
+		signal(l.wake)
+		return
+	}
+	// A node that does not read leaves them where they are: they must not pile up.
+	if l.stale++; l.stale > maxTogether && l.stale > len(l.queue)/2 {
+		l.queue = slices.DeleteFunc(l.queue, func(p *pending) bool { return p.over })
+		l.stale = 0
+	}
+}
+
+// look is what has become of a Wait.
+func (l *link) look(p *pending) (place sema.Place, placed, over bool) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	place, placed = p.place, p.placed
+	p.placed = false
+	return place, placed, p.over
+}
+
+// watch sees to it that calls end at their deadline. The Stream's mu is held.
+func (l *link) watch(deadline time.Time) {
+	switch {
+	case l.sweeper == nil:
+		l.sweeper = time.AfterFunc(time.Until(deadline), l.sweep)
+	case l.sweepAt.IsZero() || deadline.Before(l.sweepAt):
+		l.sweeper.Reset(time.Until(deadline))
+	default:
+		return
+	}
+	l.sweepAt = deadline
+}
+
+// sweep ends the calls whose time is up: O(open calls), and only when the time of one
+// of them is, or may be.
+func (l *link) sweep() {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	now := time.Now()
+	var next time.Time
+	for _, p := range l.open {
+		switch {
+		case p.deadline.IsZero():
+		case !p.deadline.After(now):
+			p.call.Err = status.Error(codes.DeadlineExceeded, "no answer in time")
+			l.drop(p)
+			p.gone = false // it is there, and this is its answer
+			signal(p.news)
+		case next.IsZero() || p.deadline.Before(next):
+			next = p.deadline
+		}
+	}
+	l.sweepAt = time.Time{}
+	if soonest := now.Add(minSweep); !next.IsZero() && next.Before(soonest) {
+		next = soonest
+	}
+	if !next.IsZero() {
+		l.watch(next)
+	}
+}
+
+// exchangeDesc describes the method to gRPC.
+var exchangeDesc = grpc.StreamDesc{StreamName: "Exchange", ClientStreams: true, ServerStreams: true}
+
+// run opens the exchange, and sends and receives until it breaks.
+func (l *link) run() {
+	defer l.cancel()
+	st, err := l.stream.conn.NewStream(l.ctx, &exchangeDesc, semav1.Sema_Exchange_FullMethodName, grpc.ForceCodecV2(protobuf))
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	_ = st.Context() // from now on gRPC does not open it anew by itself, which it would do with a lock that keeps senders waiting
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		err := l.receive(st)
+		l.fail(err)
+		l.cancel() // whoever sends has nobody to send for
+	}()
+	l.send(st)
+	<-received
+}
+
+// send sends what is waiting until the exchange breaks.
+func (l *link) send(st grpc.ClientStream) {
+	var message []byte
+	for {
+		select {
+		case <-l.wake:
+		case <-l.ctx.Done():
+			return
+		}
+		runtime.Gosched() // whoever is about to call goes first, and travels along
+		for more := true; more; {
+			var last bool
+			message, more, last = l.take(message[:0])
+			if len(message) > 0 && st.SendMsg(Encoded(message)) != nil {
+				return // whoever receives learns why
+			}
+			if last {
+				_ = st.CloseSend() // never fails
+				return
+			}
+		}
+	}
+}
+
+// take writes what is waiting into a message. more is true if there is more than fits,
+// last if nothing may follow.
+func (l *link) take(message []byte) (_ []byte, more, last bool) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	n := 0
+	for ; n < len(l.given) && len(message) < fullMessage; n++ {
+		message = appendCancel(message, l.given[n])
+	}
+	l.given = slices.Delete(l.given, 0, n)
+	now := time.Now()
+	n = 0
+	for ; n < min(len(l.queue), maxTogether) && len(message) < fullMessage; n++ {
+		p := l.queue[n]
+		if p.over {
+			l.stale = max(0, l.stale-1)
+			continue
+		}
+		p.sent = true
+		message = appendCall(message, p.id, p.call, remaining(now, p.deadline))
+	}
+	l.queue = slices.Delete(l.queue, 0, n)
+	more = len(l.queue)+len(l.given) > 0
+	return message, more, l.draining && !more
+}
+
+// remaining is how long a caller waits, as the wire has it: zero is for ever.
+func remaining(now, deadline time.Time) time.Duration {
+	if deadline.IsZero() {
+		return 0
+	}
+	return max(time.Microsecond, deadline.Sub(now))
+}
+
+// receive takes answers until the exchange breaks, and returns why.
+func (l *link) receive(st grpc.ClientStream) error {
+	var message Undecoded
+	var answers []answerMessage
+	for {
+		if err := st.RecvMsg(&message); err != nil {
+			return err
+		}
+		answers = answers[:0]
+		draining, err := readAnswers(message, func(m *answerMessage) { answers = append(answers, *m) })
+		if err != nil {
+			return status.Errorf(codes.Internal, "an ExchangeResponse that cannot be read: %v", err)
+		}
+		l.deliver(answers, draining)
+		clear(answers)
+	}
+}
+
+// deliver gives answers to those who wait for them.
+func (l *link) deliver(answers []answerMessage, draining bool) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	l.heard = true
+	for i := range answers {
+		m := &answers[i]
+		p := l.open[m.id]
+		if p == nil {
+			continue // its caller has gone
+		}
+		if m.waits && p.call.Method == MethodWait {
+			p.place, p.placed = m.place, true
+			named(&p.place.Holder, p.call.Name)
+		} else {
+			if m.Err == nil && m.method != p.call.Method {
+				m.Err = status.Errorf(codes.Internal, "the answer is to another method, number %d", m.method)
+			}
+			delete(l.open, m.id)
+			p.call.Answer, p.over = m.Answer, true
+			named(&p.call.Info, p.call.Name)
+		}
+		signal(p.news)
+	}
+	if draining {
+		l.draining = true
+		l.retire()
+		signal(l.wake)
+	}
+}
+
+// named gives a hold the name that the answer left out.
+func named(info *sema.Info, asked string) {
+	if info.Name == "" && info.Status != 0 {
+		info.Name = asked
+	}
+}
+
+// retire sees to it that calls to come open another exchange. The Stream's mu is held.
+func (l *link) retire() {
+	if l.stream.link == l {
+		l.stream.link = nil
+	}
+}
+
+// fail ends all calls that have no answer. What the exchange ended with says nothing
+// of any one of them: a code that would is kept only where the node, or what stands
+// before it, has refused the exchange as such.
+func (l *link) fail(err error) {
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled:
+	case codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
+		if !l.heard {
+			break
+		}
+		fallthrough
+	default: // also io.EOF: the node has ended it
+		err = status.Error(codes.Unavailable, fmt.Sprintf("the exchange has ended: %v", err))
+	}
+	l.retire()
+	if l.sweeper != nil {
+		l.sweeper.Stop()
+	}
+	for id, p := range l.open {
+		delete(l.open, id)
+		p.call.Err, p.over = err, true
+		signal(p.news)
+	}
+	l.queue, l.given = nil, nil
+}
