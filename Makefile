@@ -1,7 +1,7 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test postgres race chaos sabotage lint generate fuzz ci
+.PHONY: test postgres bench race chaos disk sabotage lint generate fuzz ci
 
 test:
 	go test ./...
@@ -10,14 +10,26 @@ test:
 postgres:
 	cd fence/postgrestest && go test ./...
 
+# Sema beside its peers on this machine, into docs/benchmarks.md. BENCH has flags, such as
+# BENCH='-only sema,etcd -rounds 1'; -help lists them.
+bench:
+	cd bench && go run . $(BENCH)
+
 # Clusters under faults, for DURATION of virtual time. It ends with what was done.
 DURATION ?= 2000h
 chaos:
 	go test ./testcluster -run 'TestChaos$$' -v -timeout 0 -duration $(DURATION) $(if $(SEED),-seed $(SEED))
 
+# Power cuts, full disks, damaged logs and killed conversions, TIMES each. As root.
+TIMES ?= 200
+disk:
+	SEMA_REQUIRE_CRASHDISK=1 go test ./cluster -run 'TestPowerCuts|TestFullDisk|TestDamagedTails|TestConvertIsKilled' -v -timeout 0 -parallel 1 \
+		-cuts $(TIMES) -fills $(TIMES) -tails $(TIMES) -kills $(TIMES)
+	go test ./internal/disklog -v -timeout 0 -runs $(TIMES)
+
 # Promises broken on purpose, to see that the verdicts of chaos notice.
 sabotage:
-	go test -tags sabotage -run Sabotage -v ./testcluster
+	go test -tags sabotage -run Sabotage -v ./testcluster ./cluster
 
 race:
 	go test -race ./...

@@ -4,16 +4,18 @@ module github.com/semanode/sema
 go 1.25.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // semanode bench: latencies in bounded memory
 	github.com/anishathalye/porcupine v1.3.1 // tests of users: draws what is not linearizable; ours hold the verdict against it
 	github.com/hashicorp/go-hclog v1.6.3 // the logger that raft speaks to
 	github.com/hashicorp/raft v1.8.0 // consensus
 	github.com/hashicorp/raft-boltdb/v2 v2.3.0 // log and votes on disk; not v2.3.1, which needs a package that go-metrics v0.7.0 (raft v1.8.0) dropped
+	github.com/hashicorp/raft-wal v0.4.1 // log on disk in segments; not v0.4.2, which needs the same package as raft-boltdb v2.3.1; not v0.4.0, which loses its place when a follower's log is cut
 	github.com/spf13/cobra v1.10.2 // command line of semanode
 	github.com/tidwall/btree v1.8.2 // ordered map that copies on write: lists in pages, snapshots beside writes
 	go.etcd.io/bbolt v1.5.0 // under raft-boltdb, raised above what it asks for
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
 	golang.org/x/net v0.57.0 // tests: what every net.Conn must do (nettest)
-	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals
+	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals; the log: fdatasync
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // tests: a status with details that cannot be read
 	google.golang.org/grpc v1.84.0 // the wire; newest that works with Go 1.25
 	google.golang.org/protobuf v1.36.12 // the wire and the log
@@ -22,7 +24,11 @@ require (
 
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
+	github.com/benbjohnson/immutable v0.4.0 // indirect
 	github.com/boltdb/bolt v1.3.1 // indirect
+	github.com/coreos/etcd v3.3.27+incompatible // indirect
+	github.com/coreos/go-systemd v0.0.0-20191104093116-d3cd4ed1dbcf // indirect
+	github.com/coreos/pkg v0.0.0-20220810130054-c7d1c02cb6cf // indirect
 	github.com/fatih/color v1.13.0 // indirect
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
 	github.com/hashicorp/go-metrics v0.7.0 // indirect
@@ -32,5 +38,6 @@ require (
 	github.com/mattn/go-colorable v0.1.12 // indirect
 	github.com/mattn/go-isatty v0.0.14 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
+	golang.org/x/exp v0.0.0-20220827204233-334a2380cb91 // indirect
 	golang.org/x/text v0.40.0 // indirect
 )

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(nodeEnv); config != "" {
 		runNode(config)
 	}
+	if what := os.Getenv(convertEnv); what != "" {
+		runConvert(what)
+	}
 	os.Exit(m.Run())
 }
 
@@ -38,6 +41,7 @@ func runNode(config string) {
 		panic(err)
 	}
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info})
+	breakPromises()
 	node, err := cluster.Open(context.Background(), cfg)
 	if err != nil {
 		panic(err)
@@ -47,30 +51,42 @@ func runNode(config string) {
 	panic(node.Err())
 }
 
+// breakPromises is for builds that do.
+var breakPromises = func() {}
+
 // startProcess runs a node in a process of its own and returns it once it runs.
 func (h *harness) startProcess(id string) *exec.Cmd {
 	h.t.Helper()
+	cmd, err := h.tryStartProcess(id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return cmd
+}
+
+func (h *harness) tryStartProcess(id string) (*exec.Cmd, error) {
 	cfg := h.cfgs[id]
 	cfg.Logger = nil
 	config, err := json.Marshal(cfg)
 	if err != nil {
-		h.t.Fatal(err)
+		return nil, err
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), nodeEnv+"="+string(config))
 	cmd.Stderr = h.logs
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		h.t.Fatal(err)
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
+		return nil, err
 	}
 	h.t.Cleanup(func() { h.sigkill(cmd) })
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		h.t.Fatalf("process of %s: %q, %v", id, line, err)
+		h.sigkill(cmd)
+		return nil, fmt.Errorf("process of %s: %q, %w", id, line, err)
 	}
-	return cmd
+	return cmd, nil
 }
 
 // sigkill ends the process as a power cut would, and is idempotent.

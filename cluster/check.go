@@ -8,15 +8,23 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/boltfile"
+	"github.com/semanode/sema/internal/disklog"
 )
 
-const snapshotDir = "snapshots"
+const (
+	snapshotDir      = "snapshots"
+	snapshotMeta     = "meta.json" // its description
+	unfinishedSuffix = ".tmp"      // of a snapshot's directory
+)
 
 // cure is what helps a node whose disk is damaged. Its votes are part of the
 // damage, so an empty directory under the same id would not be safe.
@@ -26,7 +34,7 @@ const cure = "restore the directory from a copy of this node's disk; the other n
 // back to an older snapshot in silence when one is damaged, and meets a damaged
 // log by panicking much later. It opens everything for reading only and changes
 // nothing. It costs one reading of the newest snapshot and of the log.
-func checkDisk(dir string) error {
+func checkDisk(dir string, store LogStore) error {
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, hclog.NewNullLogger()) // the error tells
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
@@ -39,15 +47,79 @@ func checkDisk(dir string) error {
 		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
 			"%s", dir, cure)
 	}
-	log, err := openBolt(dir, true)
+	bolt, err := openBolt(dir, true)
 	if err != nil {
 		return err
 	}
-	err = catchFault(func() error { return checkLog(log, last) })
-	if err = errors.Join(err, log.Close()); err != nil {
-		return fmt.Errorf("the log %s is damaged: %w; %s", filepath.Join(dir, logFile), err, cure)
+	where := filepath.Join(dir, logFile)
+	if store == WAL {
+		where = filepath.Join(dir, walDir)
+	}
+	err = boltfile.Check(filepath.Join(dir, logFile)) // before it is read: it is locked now
+	if err != nil {
+		where = filepath.Join(dir, logFile)
+	} else {
+		err = catchFault(func() error { return checkStore(dir, bolt, store, last) })
+	}
+	if err = errors.Join(err, bolt.Close()); err != nil {
+		return fmt.Errorf("the log %s is damaged: %w; %s", where, err, cure)
 	}
 	return nil
+}
+
+// checkStore reads the log where it is, and in bolt what is not the log, too: what
+// bbolt will walk through when it opens for writing.
+func checkStore(dir string, bolt *raftboltdb.BoltStore, store LogStore, snapshot uint64) error {
+	if store == BoltDB {
+		if err := checkNotElsewhere(dir, bolt); err != nil {
+			return err
+		}
+		return checkLog(bolt, bolt, snapshot)
+	}
+	if err := readThrough(bolt); err != nil {
+		return err
+	}
+	log, err := disklog.Check(filepath.Join(dir, walDir), bolt)
+	if err != nil {
+		return err
+	}
+	return checkLog(log, bolt, snapshot)
+}
+
+// checkNotElsewhere refuses an empty log beside one that is not: node.json is not
+// what was written last, such as one from a copy.
+func checkNotElsewhere(dir string, bolt *raftboltdb.BoltStore) error {
+	last, err := bolt.LastIndex()
+	if err != nil || last > 0 {
+		return err
+	}
+	other, err := disklog.Check(filepath.Join(dir, walDir), bolt)
+	if errors.Is(err, disklog.ErrNoTable) {
+		return nil
+	}
+	if err == nil {
+		last, err = other.LastIndex()
+	}
+	if err != nil || last > 0 {
+		return errors.Join(fmt.Errorf("it is empty, and %s has a log: %s is not the one that was here", walDir, foundingFile), err)
+	}
+	return nil
+}
+
+// readThrough reads what a conversion left behind in bolt.
+func readThrough(bolt *raftboltdb.BoltStore) error {
+	first, err := bolt.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := bolt.LastIndex()
+	for i := max(first, 1); i <= last && err == nil; i++ {
+		var entry raft.Log
+		if err = bolt.GetLog(i, &entry); errors.Is(err, raft.ErrLogNotFound) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // checkSnapshots returns the index of the newest snapshot, 0 without one.
@@ -84,16 +156,33 @@ func checkSnapshotMetas(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") { // a snapshot that was never finished
+	complete := 0
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int {
+		return slices.Compare(snapshotNumbers(b.Name()), snapshotNumbers(a.Name()))
+	})
+	for _, e := range entries { // the newest first
+		if !e.IsDir() || strings.HasSuffix(e.Name(), unfinishedSuffix) {
 			continue
 		}
-		path := filepath.Join(dir, snapshotDir, e.Name(), "meta.json")
-		if err := checkSnapshotMeta(path, e.Name()); err != nil {
+		path := filepath.Join(dir, snapshotDir, e.Name(), snapshotMeta)
+		err := checkSnapshotMeta(path, e.Name())
+		if errors.Is(err, fs.ErrNotExist) && complete >= retainedSnapshots {
+			continue // raft was removing it when the node ended
+		}
+		if err != nil {
 			return fmt.Errorf("snapshot description %s is damaged: %w", path, err)
 		}
+		complete++
 	}
 	return nil
+}
+
+// snapshotNumbers are what the name of a snapshot's directory consists of: term, index
+// and time.
+func snapshotNumbers(name string) []uint64 {
+	numbers := make([]uint64, 3)
+	_, _ = fmt.Sscanf(name, "%d-%d-%d", &numbers[0], &numbers[1], &numbers[2]) // the description is held to the name
+	return numbers
 }
 
 func checkSnapshotMeta(path, name string) error {
@@ -116,15 +205,16 @@ var termKey = []byte("CurrentTerm")
 
 // diskLog is the part of a log store that is checked.
 type diskLog interface {
-	raft.LogStore
-	GetUint64(key []byte) (uint64, error)
+	FirstIndex() (uint64, error)
+	LastIndex() (uint64, error)
+	GetLog(index uint64, entry *raft.Log) error
 }
 
 // checkLog reads every entry. From where the snapshot ends the log must go on
 // without gaps, with terms that do not fall and none that the node has not heard
 // of. What is older may have gaps: raft leaves it there when a follower is brought
 // up to date by a snapshot, if the node ends before it is removed.
-func checkLog(log diskLog, snapshot uint64) error {
+func checkLog(log diskLog, votes raft.StableStore, snapshot uint64) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err
@@ -133,10 +223,13 @@ func checkLog(log diskLog, snapshot uint64) error {
 	if err != nil {
 		return err
 	}
+	if last < first {
+		return fmt.Errorf("it begins with entry %d and ends with entry %d", first, last)
+	}
 	if first > snapshot+1 {
 		return fmt.Errorf("it begins with entry %d, but the newest snapshot ends with %d", first, snapshot)
 	}
-	current, err := log.GetUint64(termKey)
+	current, err := votes.GetUint64(termKey)
 	if err != nil {
 		return fmt.Errorf("current term: %w", err)
 	}

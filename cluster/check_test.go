@@ -20,11 +20,11 @@ import (
 
 // usedDirectory returns the configuration of a node that runs no more, whose
 // directory has a snapshot and entries behind it.
-func usedDirectory(t *testing.T) cluster.Config {
+func usedDirectory(t *testing.T, store cluster.LogStore) cluster.Config {
 	t.Helper()
 	h := newHarness(t, 1, func(c *cluster.Config) {
 		c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 10*time.Millisecond, 50, 20
-		c.ElectionTimeout = 50 * time.Millisecond
+		c.ElectionTimeout, c.LogStore = 50*time.Millisecond, store
 	})
 	node := h.start("n1")
 	h.leader()
@@ -40,7 +40,7 @@ func usedDirectory(t *testing.T) cluster.Config {
 // it still reads well. Opening must not believe it.
 func TestDamagedDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
-	used := usedDirectory(t)
+	used := usedDirectory(t, cluster.BoltDB)
 	meta := func(field, value string) func(*testing.T, string) {
 		return editFiles("snapshots/*/meta.json", `"`+field+`":("[^"]*"|\d+)`, `"`+field+`":`+value)
 	}
@@ -98,6 +98,74 @@ func TestDamagedDirectoryIsRefused(t *testing.T) {
 	})
 }
 
+// TestDamagedSegmentsAreRefused: a log in segments, one of which is not what was
+// written, or is gone, or is not known any more.
+func TestDamagedSegmentsAreRefused(t *testing.T) {
+	t.Parallel()
+	used := usedDirectory(t, cluster.WAL)
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, dir string)
+		want   string
+	}{
+		"a bit in the middle":       {func(t *testing.T, dir string) { flip(t, newestSegment(t, dir), 300) }, "a whole append follows"},
+		"a bit of the newest entry": {func(t *testing.T, dir string) { flip(t, newestSegment(t, dir), lastByte(t, dir)-20) }, "no sector of it is missing"},
+		"a segment that is shorter": {func(t *testing.T, dir string) {
+			if err := os.Truncate(newestSegment(t, dir), int64(lastByte(t, dir)-20)); err != nil {
+				t.Fatal(err)
+			}
+		}, "was cut"},
+		"the newest entry is zeros": {func(t *testing.T, dir string) {
+			path, at := newestSegment(t, dir), lastByte(t, dir)
+			data := read(t, path)
+			clear(data[at-at%512:])
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "what is behind it is lost"},
+		"a segment that is gone": {func(t *testing.T, dir string) {
+			if err := os.Remove(newestSegment(t, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}, "is missing"},
+		"all segments": {func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "wal")); err != nil {
+				t.Fatal(err)
+			}
+		}, "is missing"},
+		"their table": {func(t *testing.T, dir string) {
+			withLog(t, dir, func(s *raftboltdb.BoltStore) error { return s.Set([]byte("LogSegments"), nil) })
+		}, "no table of segments"},
+		"a wrong table": {func(t *testing.T, dir string) {
+			withLog(t, dir, func(s *raftboltdb.BoltStore) error { return s.Set([]byte("LogSegments"), []byte("1234{}")) })
+		}, "table of segments does not match its checksum"},
+		"a term from before the log": {func(t *testing.T, dir string) {
+			withLog(t, dir, func(s *raftboltdb.BoltStore) error { return s.SetUint64([]byte("CurrentTerm"), 0) })
+		}, "the node is in term 0"},
+		"raft.db":              {func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "raft.db"), 30) }, "meta page 0 is damaged"},
+		"an unknown log store": {editFiles("node.json", `"logStore": "wal"`, `"logStore": "tape"`), "node.json is damaged"},
+		"a format to come":     {editFiles("node.json", `"format": 2`, `"format": 3`), "use the version of semanode that wrote it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := copyDirectory(t, used)
+			c.damage(t, cfg.DataDir)
+			node, err := cluster.Open(context.Background(), cfg)
+			if err == nil {
+				node.Close()
+				t.Fatal("it opened")
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%v\nwant one line with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// lastByte is where the newest segment ends, as far as it was written.
+func lastByte(t *testing.T, dir string) int {
+	t.Helper()
+	return len(bytes.TrimRight(read(t, newestSegment(t, dir)), "\x00"))
+}
+
 // editFiles returns what replaces a pattern in files, which must be there.
 func editFiles(glob, pattern, replacement string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
@@ -153,6 +221,111 @@ func withLog(t *testing.T, dir string, do func(*raftboltdb.BoltStore) error) {
 	defer s.Close()
 	if err := do(s); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLogBehindSnapshot starts a node that ended when it had installed another's
+// snapshot and had not yet removed its log, which ends before it: it goes on from the
+// snapshot, and its log without a gap.
+func TestLogBehindSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, store := range []cluster.LogStore{cluster.WAL, cluster.BoltDB} {
+		t.Run(string(store), func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t, 1, func(c *cluster.Config) {
+				c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 10*time.Millisecond, 50, 5
+				c.LogStore = store
+			})
+			node := h.start("n1")
+			h.leader()
+			acquire(t, node, "early", "alice", time.Hour)
+			h.close("n1")
+			cfg := copyDirectory(t, h.cfgs["n1"])
+			node = h.start("n1")
+			h.leader()
+			for i := 0; node.LastSnapshot() == "0"; i++ {
+				acquire(t, node, fmt.Sprintf("held/%d", i), "alice", time.Hour)
+			}
+			h.close("n1")
+			snapshots := filepath.Join(h.cfgs["n1"].DataDir, "snapshots")
+			if err := os.RemoveAll(filepath.Join(cfg.DataDir, "snapshots")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(filepath.Join(cfg.DataDir, "snapshots"), os.DirFS(snapshots)); err != nil {
+				t.Fatal(err)
+			}
+			withLog(t, cfg.DataDir, func(s *raftboltdb.BoltStore) error { return s.SetUint64([]byte("CurrentTerm"), 9) })
+			h.cfgs["n1"] = cfg
+			for range 2 {
+				node = h.start("n1")
+				h.leader()
+				for _, name := range []string{"early", "held/0", "held/20"} {
+					if _, err := node.Get(context.Background(), name); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				acquire(t, node, fmt.Sprintf("late/%d", node.LastIndex()), "alice", time.Hour)
+				if first, snapshot := fmt.Sprint(node.FirstIndex()-1), node.LastSnapshot(); len(first) < len(snapshot) {
+					t.Errorf("the log begins behind entry %s, the snapshot ends with entry %s", first, snapshot)
+				}
+				h.close("n1")
+			}
+		})
+	}
+}
+
+// TestUnfinishedSnapshots: raft would keep for ever a snapshot that the node was writing
+// when it ended, and one that it was removing. That there is no description is damage
+// if no newer ones make up for it.
+func TestUnfinishedSnapshots(t *testing.T) {
+	t.Parallel()
+	cfg := usedDirectory(t, cluster.WAL)
+	node, err := cluster.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.WaitLeader(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there are two snapshots", func() error {
+		acquire(t, node, fmt.Sprintf("again/%d", node.LastIndex()), "alice", time.Hour)
+		if found, err := filepath.Glob(filepath.Join(cfg.DataDir, "snapshots", "*[0-9]")); err != nil || len(found) < 2 {
+			return fmt.Errorf("%v, %v", found, err)
+		}
+		return nil
+	})
+	if err := node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var unfinished []string
+	for _, name := range []string{"2-7777-1.tmp", "1-1-1", "2-2-2"} {
+		path := filepath.Join(cfg.DataDir, "snapshots", name)
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "state.bin"), make([]byte, 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		unfinished = append(unfinished, path)
+	}
+	newest := filepath.Join(cfg.DataDir, "snapshots", "2-7777-1")
+	if err := os.Mkdir(newest, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Open(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), newest+"/meta.json is damaged") {
+		t.Fatalf("the newest snapshot has no description: %v", err)
+	}
+	if err := os.Remove(newest); err != nil {
+		t.Fatal(err)
+	}
+	if node, err = cluster.Open(context.Background(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	for _, path := range unfinished {
+		if exists(path) {
+			t.Errorf("%s is there still", path)
+		}
 	}
 }
 

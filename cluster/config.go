@@ -67,6 +67,14 @@ type Config struct {
 	// Nil: nothing is logged.
 	Logger hclog.Logger
 
+	// LogStore is what keeps the log in DataDir: [WAL] or [BoltDB]. Empty: what the
+	// directory has, and in a new one [DefaultLogStore]. Open refuses another one than
+	// the directory has; [ConvertLog] moves the log.
+	LogStore LogStore
+	// LogSegmentSize is how many bytes fill a file of the log in a [WAL]. 16 MiB if
+	// zero; at least 64 KiB and at most 1 GiB.
+	LogSegmentSize uint32
+
 	// ElectionTimeout is how long followers wait for a silent leader before
 	// one of them runs, up to twice that long. At least ten times the 99th
 	// percentile of an fsync. 500 ms if zero.
@@ -115,6 +123,12 @@ func (c Config) Validate() error {
 	}
 	if len(c.Peers) > 0 {
 		errs = append(errs, c.validatePeers())
+	}
+	if c.LogStore != "" && c.LogStore != WAL && c.LogStore != BoltDB {
+		errs = append(errs, invalid("log-store", string(c.LogStore), string(WAL)+" or "+string(BoltDB)))
+	}
+	if c.LogSegmentSize != 0 && (c.LogSegmentSize < 64<<10 || c.LogSegmentSize > 1<<30) {
+		errs = append(errs, invalid("log-segment-size", strconv.Itoa(int(c.LogSegmentSize)), "64 KiB to 1 GiB"))
 	}
 	if c.ElectionTimeout != 0 && c.ElectionTimeout < 10*time.Millisecond {
 		errs = append(errs, invalid("election-timeout", c.ElectionTimeout.String(), "10ms or more"))

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -29,12 +30,19 @@ type foundingRecord struct {
 	ClusterName string `json:"clusterName,omitempty"`
 	ClusterID   string `json:"clusterId"`
 	Peers       string `json:"peers"`
+	// LogStore is where the log is, by a name; none is BoltDB. It has another format,
+	// so that builds which know of one store only do not take an empty one for the log.
+	LogStore LogStore `json:"logStore,omitempty"`
 	// Bootstrapped is false until the log holds the founding membership. From
 	// then on a missing log means that it was lost, and with it the node's votes.
 	Bootstrapped bool `json:"bootstrapped"`
 }
 
-const foundingFormat = 1
+// The formats of a founding record.
+const (
+	foundingFormat = 1 // the log is in BoltDB
+	storesFormat   = 2 // LogStore tells
+)
 
 // ReadFounding returns what the data directory was made for, or an error that
 // matches [fs.ErrNotExist] if it was not used yet.
@@ -61,8 +69,8 @@ func parseFounding(data []byte, path string) (foundingRecord, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
 	}
-	if r.Format != foundingFormat {
-		return r, fmt.Errorf("%s has format %d, this build knows %d: use the version of semanode that wrote it", path, r.Format, foundingFormat)
+	if r.Format != foundingFormat && r.Format != storesFormat {
+		return r, fmt.Errorf("%s has format %d, this build knows %d and %d: use the version of semanode that wrote it", path, r.Format, foundingFormat, storesFormat)
 	}
 	if err := r.check(); err != nil {
 		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
@@ -82,6 +90,9 @@ func (r foundingRecord) check() error {
 	}
 	if id := cfg.clusterID(); r.ClusterID != hex.EncodeToString(id[:]) {
 		return fmt.Errorf("cluster id %q is not that of its peers", r.ClusterID)
+	}
+	if (r.Format == storesFormat) != (r.LogStore == WAL) || r.LogStore != WAL && r.LogStore != "" {
+		return fmt.Errorf("log store %q in format %d", r.LogStore, r.Format)
 	}
 	return nil
 }
@@ -119,6 +130,10 @@ func (r foundingRecord) belongsTo(cfg Config) error {
 		return fmt.Errorf("data directory %s belongs to the cluster that was founded by %s, not by %s: "+
 			"use another directory, or leave the peers out", cfg.DataDir, r.Peers, list)
 	}
+	if cfg.LogStore != "" && cfg.LogStore != r.store() && cfg.Host.OpenDisk == nil {
+		return fmt.Errorf("data directory %s keeps its log in %s, not in %s: leave --log-store out, or move the log, while the node is stopped, with semanode log-store convert --data-dir %s --to %s",
+			cfg.DataDir, r.store(), cfg.LogStore, cfg.DataDir, cfg.LogStore)
+	}
 	return nil
 }
 
@@ -145,8 +160,12 @@ func newFounding(cfg Config) (foundingRecord, error) {
 		return foundingRecord{}, invalid("peers", "", "the founding members, on a node's first start")
 	}
 	id := cfg.clusterID()
-	return foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
-		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}, nil
+	r := foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
+		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}
+	if cfg.Host.OpenDisk == nil { // else the disk keeps its log in its own way
+		r = r.withStore(cmp.Or(cfg.LogStore, DefaultLogStore))
+	}
+	return r, nil
 }
 
 // writeFounding replaces the record in one step and makes it survive a power cut.

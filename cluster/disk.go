@@ -2,20 +2,27 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/semanode/sema/internal/host"
 )
 
 // directory is the disk of a node that has a data directory.
 type directory struct {
-	*raftboltdb.BoltStore
+	raft.LogStore
+	raft.StableStore
 	*raft.FileSnapshotStore
+	close func() error
 }
+
+// Close implements [io.Closer].
+func (d directory) Close() error { return d.close() }
 
 var _ host.Disk = directory{}
 
@@ -61,7 +68,7 @@ func (n *Node) openLog(founding foundingRecord) error {
 	}
 	dir := n.cfg.DataDir
 	if founding.Bootstrapped {
-		if err := checkDisk(dir); err != nil {
+		if err := checkDisk(dir, founding.store()); err != nil {
 			return err
 		}
 	}
@@ -69,16 +76,74 @@ func (n *Node) openLog(founding foundingRecord) error {
 	if err != nil {
 		return err
 	}
-	n.disk = directory{BoltStore: bolt} // to be closed whatever happens
+	n.disk = directory{close: bolt.Close} // to be closed whatever happens
+	if err := sameFounding(dir, founding); err != nil {
+		return err
+	}
+	if err := finishConversion(dir, bolt, founding.store(), n.log); err != nil {
+		return fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	log, closeLog, err := openStore(n.cfg, bolt, founding.store(), n.log.Named("disk"))
+	if err != nil {
+		return err
+	}
+	n.disk = directory{close: closeLog}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, n.log.Named("raft"))
+	if err == nil {
+		err = removeOld(dir, snapshots)
+	}
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
 	}
-	n.disk = directory{bolt, snapshots}
+	n.disk = directory{log, bolt, snapshots, closeLog}
+	if err := forgetOldHistory(n.disk); err != nil {
+		return fmt.Errorf("the log in %s: %w", dir, err)
+	}
 	if n.cfg.Host.WrapDisk != nil {
 		n.disk = n.cfg.Host.WrapDisk(n.disk)
 	}
 	return nil
+}
+
+// removeOld removes snapshots in whose middle the node ended, that is, in whose writing
+// or removing: raft passes over them, and keeps them for ever. And it removes for good
+// those that raft has removed for as long as the power was on.
+func removeOld(dir string, snapshots *raft.FileSnapshotStore) error {
+	paths, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*"))
+	for _, path := range paths {
+		if strings.HasSuffix(path, unfinishedSuffix) || !exists(filepath.Join(path, snapshotMeta)) {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return errors.Join(err, snapshots.ReapSnapshots(), syncDirectory(filepath.Join(dir, snapshotDir)))
+}
+
+// forgetOldHistory removes from the log what was there when a snapshot of another
+// node was installed, if the node ended before raft could: some of it may never have
+// been committed, and a log without gaps could not go on behind the snapshot.
+func forgetOldHistory(disk host.Disk) error {
+	metas, err := disk.List()
+	if err != nil || len(metas) == 0 {
+		return err
+	}
+	snapshot := metas[0]
+	first, err := disk.FirstIndex()
+	if err != nil || first == 0 || first > snapshot.Index {
+		return err
+	}
+	last, err := disk.LastIndex()
+	if err != nil {
+		return err
+	}
+	var entry raft.Log
+	err = disk.GetLog(snapshot.Index, &entry)
+	switch {
+	case errors.Is(err, raft.ErrLogNotFound): // what may be behind a gap came after the snapshot
+		return disk.DeleteRange(first, min(snapshot.Index, last))
+	case err != nil || entry.Term == snapshot.Term:
+		return err
+	}
+	return disk.DeleteRange(first, last) // none of it follows the snapshot
 }
 
 // writeFounding replaces the founding record.

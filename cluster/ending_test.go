@@ -49,8 +49,8 @@ func TestStopOfAnOperationDoesNotWaitForTheFault(t *testing.T) {
 		close(telling)
 		<-told
 	}}
-	stop := s.watch("a write")
+	op := s.watch("a write")
 	<-telling
-	stop()
+	op.stop()
 	close(told)
 }

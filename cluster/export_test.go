@@ -1,15 +1,19 @@
 package cluster
 
 import (
+	"errors"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
 	"unsafe"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/semanode/sema/fsm"
+	"github.com/semanode/sema/internal/disklog"
 )
 
 // ApplyEntry proposes one entry beside the proposer, as it is.
@@ -50,16 +54,59 @@ func (n *Node) LastSnapshot() string { return n.raft.Stats()["last_snapshot_inde
 func (n *Node) HandOver() { n.handOver() }
 
 // StallDisk makes every write of the log hang, as on a disk that does not answer,
-// until resume is called: it takes the writer's lock of the log's file.
+// until resume is called: it takes the writer's lock of what keeps the log.
 func (n *Node) StallDisk() (resume func()) {
-	field := reflect.ValueOf(n.disk.(directory).BoltStore).Elem().FieldByName("conn")
-	db := *(**bbolt.DB)(unsafe.Pointer(field.UnsafeAddr()))
-	tx, err := db.Begin(true)
-	if err != nil {
-		panic(err)
+	switch log := n.disk.(directory).LogStore.(type) {
+	case *raftboltdb.BoltStore:
+		tx, err := (*(**bbolt.DB)(hidden(log, "conn"))).Begin(true)
+		if err != nil {
+			panic(err)
+		}
+		return sync.OnceFunc(func() { _ = tx.Rollback() })
+	default:
+		mu := (*sync.RWMutex)(hidden(log, "mu"))
+		mu.Lock()
+		return sync.OnceFunc(mu.Unlock)
 	}
-	return sync.OnceFunc(func() { _ = tx.Rollback() })
 }
+
+// hidden is a field of another package's struct.
+func hidden(of any, field string) unsafe.Pointer {
+	return unsafe.Pointer(reflect.ValueOf(of).Elem().FieldByName(field).UnsafeAddr())
+}
+
+// LogEntries returns the log of a node that is stopped, from wherever it is.
+func LogEntries(dir string) (entries []*raft.Log, err error) {
+	r, err := readFounding(dir)
+	if err != nil {
+		return nil, err
+	}
+	bolt, err := openBolt(dir, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bolt.Close()) }()
+	var log diskLog = bolt
+	if r.store() == WAL {
+		if log, err = disklog.Check(filepath.Join(dir, walDir), bolt); err != nil {
+			return nil, err
+		}
+	}
+	first, err := log.FirstIndex()
+	if err != nil {
+		return nil, err
+	}
+	last, err := log.LastIndex()
+	for i := max(first, 1); i <= last && err == nil; i++ {
+		entry := new(raft.Log)
+		err = log.GetLog(i, entry)
+		entries = append(entries, entry)
+	}
+	return entries, err
+}
+
+// SameEntry reports whether two entries are the same in every field.
+func SameEntry(a, b *raft.Log) bool { return sameEntry(a, b) }
 
 // CloseLog makes every later operation of raft on its disk fail.
 func (n *Node) CloseLog() error { return n.disk.Close() }

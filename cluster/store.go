@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,6 +15,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/semanode/sema/internal/host"
+	"github.com/semanode/sema/internal/sabotage"
 )
 
 const logFile = "raft.db"
@@ -30,7 +32,8 @@ func openBolt(dir string, readOnly bool) (*raftboltdb.BoltStore, error) {
 	var store *raftboltdb.BoltStore
 	err := catchFault(func() (err error) {
 		store, err = raftboltdb.New(raftboltdb.Options{
-			Path: path,
+			Path:   path,
+			NoSync: sabotage.On(sabotage.UnsyncedLog),
 			BoltOptions: &bbolt.Options{
 				ReadOnly:       readOnly,
 				Timeout:        time.Second,           // for the lock that another process may have
@@ -60,6 +63,10 @@ type store struct {
 	clock host.Clock
 	limit time.Duration
 	fail  func(error) // ends the node; the first call counts
+	idle  sync.Pool   // of operations
+	// failed is the first write that failed: from then on none is tried. What a disk
+	// says after it has failed to sync is not to be believed.
+	failed atomic.Pointer[error]
 	// opened is closed once raft runs: from then on a failed operation is in a
 	// goroutine of raft's.
 	opened chan struct{}
@@ -71,34 +78,64 @@ var (
 	_ raft.StableStore       = (*store)(nil)
 )
 
-// watch times one operation. The limit is counted in slices: while the process is
-// stopped, or its machine, no slice ends, so that a pause is not taken for a disk
-// that stalls.
-func (s *store) watch(op string) (stop func()) {
-	const slices = 10
-	var mu sync.Mutex // guards what follows
-	left, stopped := slices, false
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(s.limit/slices, func() {
-		s.clock.Monotonic() // nobody reads the clock of a machine that is stopped
-		mu.Lock()
-		left--
-		stalled := !stopped && left <= 0
-		if !stopped && left > 0 {
-			timer.Reset(s.limit / slices)
-		}
-		mu.Unlock()
-		if stalled {
-			s.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", op, s.limit))
-		}
-	})
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		stopped = true
-		timer.Stop()
+// operation is one that is under way. The limit is counted in slices: while the
+// process is stopped, or its machine, no slice ends, so that a pause is not taken for a
+// disk that stalls. Operations are used again, with their timers: there is one for each
+// entry.
+type operation struct {
+	store *store
+	timer *time.Timer
+
+	mu      sync.Mutex // guards what follows
+	name    string
+	left    int // slices
+	stopped bool
+}
+
+// parts is how many slices make the limit.
+const parts = 10
+
+// watch times one operation, until its stop.
+func (s *store) watch(name string) *operation {
+	if op, ok := s.idle.Get().(*operation); ok {
+		op.mu.Lock()
+		defer op.mu.Unlock()
+		op.name, op.left, op.stopped = name, parts, false
+		op.timer.Reset(s.limit / parts)
+		return op
+	}
+	op := &operation{store: s, name: name, left: parts}
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	op.timer = time.AfterFunc(s.limit/parts, op.slice)
+	return op
+}
+
+// slice is called when a slice has ended.
+func (op *operation) slice() {
+	op.store.clock.Monotonic() // nobody reads the clock of a machine that is stopped
+	op.mu.Lock()
+	op.left--
+	stalled := !op.stopped && op.left <= 0
+	if !op.stopped && op.left > 0 {
+		op.timer.Reset(op.store.limit / parts)
+	}
+	name := op.name
+	op.mu.Unlock()
+	if stalled {
+		op.store.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", name, op.store.limit))
+	}
+}
+
+// stop ends the watch. An operation whose slice may be at its end at this moment is not
+// used again: that slice is not the next one's.
+func (op *operation) stop() {
+	op.mu.Lock()
+	op.stopped = true
+	reusable := op.timer.Stop()
+	op.mu.Unlock()
+	if reusable {
+		op.store.idle.Put(op)
 	}
 }
 
@@ -118,14 +155,25 @@ func (s *store) forgetHalfBootstrap() error {
 	return s.SetUint64(termKey, 0)
 }
 
-// check ends the node if a write failed.
+// check ends the node if an operation failed.
 func (s *store) check(op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	err = fmt.Errorf("disk failed: %s: %w", op, err)
+	if !s.failed.CompareAndSwap(nil, &err) {
+		err = *s.failed.Load()
+	}
 	s.fail(err)
 	return err
+}
+
+// broken is why nothing is written any more, or nil.
+func (s *store) broken() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // checkOrPark is check for operations whose failure makes raft panic. Its
@@ -143,17 +191,17 @@ func (s *store) checkOrPark(op string, err error) error {
 }
 
 func (s *store) FirstIndex() (uint64, error) {
-	defer s.watch("reading the log's first index")()
+	defer s.watch("reading the log's first index").stop()
 	return s.disk.FirstIndex()
 }
 
 func (s *store) LastIndex() (uint64, error) {
-	defer s.watch("reading the log's last index")()
+	defer s.watch("reading the log's last index").stop()
 	return s.disk.LastIndex()
 }
 
 func (s *store) GetLog(index uint64, entry *raft.Log) error {
-	defer s.watch("reading the log")()
+	defer s.watch("reading the log").stop()
 	err := s.disk.GetLog(index, entry)
 	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
 		return err
@@ -164,31 +212,44 @@ func (s *store) GetLog(index uint64, entry *raft.Log) error {
 func (s *store) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
 
 func (s *store) StoreLogs(entries []*raft.Log) error {
-	defer s.watch("writing the log")()
+	defer s.watch("writing the log").stop()
+	if err := s.broken(); err != nil {
+		return err
+	}
 	return s.check("writing the log", s.disk.StoreLogs(entries))
 }
 
 func (s *store) DeleteRange(from, to uint64) error {
-	defer s.watch("cutting the log")()
+	defer s.watch("cutting the log").stop()
+	if err := s.broken(); err != nil {
+		return err
+	}
 	return s.check("cutting the log", s.disk.DeleteRange(from, to))
 }
 
 func (s *store) Set(key, value []byte) error {
-	defer s.watch("writing the vote")()
+	defer s.watch("writing the vote").stop()
+	if err := s.broken(); err != nil {
+		return err
+	}
 	return s.check("writing the vote", s.disk.Set(key, value))
 }
 
 func (s *store) Get(key []byte) ([]byte, error) {
-	defer s.watch("reading the vote")()
+	defer s.watch("reading the vote").stop()
 	return s.disk.Get(key)
 }
 
 func (s *store) SetUint64(key []byte, value uint64) error {
-	defer s.watch("writing the term")()
-	return s.checkOrPark("writing the term", s.disk.SetUint64(key, value))
+	defer s.watch("writing the term").stop()
+	err := s.broken()
+	if err == nil {
+		err = s.disk.SetUint64(key, value)
+	}
+	return s.checkOrPark("writing the term", err)
 }
 
 func (s *store) GetUint64(key []byte) (uint64, error) {
-	defer s.watch("reading the term")()
+	defer s.watch("reading the term").stop()
 	return s.disk.GetUint64(key)
 }

@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema/internal/host"
 )
@@ -51,8 +54,9 @@ func TestPauseIsNoStall(t *testing.T) {
 	}
 
 	stalled := make(chan error, 1)
-	stop := (&store{clock: host.System().Clock, limit: 50 * time.Millisecond, fail: func(err error) { stalled <- err }}).watch("a write")
-	defer stop()
+	s := &store{clock: host.System().Clock, limit: 50 * time.Millisecond, fail: func(err error) { stalled <- err }}
+	s.watch("another").stop() // which is used again
+	defer s.watch("a write").stop()
 	select {
 	case err := <-stalled:
 		if !strings.Contains(err.Error(), "disk stalled") {
@@ -65,7 +69,44 @@ func TestPauseIsNoStall(t *testing.T) {
 
 // watchUntilStdinCloses is an operation that ends when its parent says so.
 func watchUntilStdinCloses() {
-	stop := (&store{clock: host.System().Clock, limit: 2 * time.Second, fail: func(err error) { os.Stdout.WriteString(err.Error()) }}).watch("a write")
+	op := (&store{clock: host.System().Clock, limit: 2 * time.Second, fail: func(err error) { os.Stdout.WriteString(err.Error()) }}).watch("a write")
 	_, _ = os.Stdin.Read(make([]byte, 1)) // ends with the pipe
-	stop()
+	op.stop()
+}
+
+// TestNothingIsWrittenAfterAFailure: a disk that failed once is not asked again.
+func TestNothingIsWrittenAfterAFailure(t *testing.T) {
+	t.Parallel()
+	disk := &failingDisk{err: errors.New("no space left")}
+	told := 0
+	s := &store{disk: disk, clock: host.System().Clock, limit: time.Minute, fail: func(error) { told++ }, opened: make(chan struct{})}
+	first := s.StoreLog(&raft.Log{Index: 1})
+	disk.err = nil
+	for i, err := range []error{first, s.StoreLog(&raft.Log{Index: 1}), s.DeleteRange(1, 1), s.Set(termKey, nil), s.SetUint64(termKey, 1)} {
+		if !errors.Is(err, first) || !strings.Contains(err.Error(), "disk failed: writing the log: no space left") {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	if disk.writes != 1 || told == 0 {
+		t.Errorf("%d writes came to the disk, the node was told %d times", disk.writes, told)
+	}
+}
+
+type failingDisk struct {
+	host.Disk
+	err    error
+	writes int
+}
+
+func (d *failingDisk) StoreLogs([]*raft.Log) error        { d.writes++; return d.err }
+func (d *failingDisk) DeleteRange(_, _ uint64) error      { d.writes++; return d.err }
+func (d *failingDisk) Set(_, _ []byte) error              { d.writes++; return d.err }
+func (d *failingDisk) SetUint64(_ []byte, _ uint64) error { d.writes++; return d.err }
+
+func BenchmarkWatch(b *testing.B) {
+	s := &store{clock: host.System().Clock, limit: time.Minute}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.watch("a write").stop()
+	}
 }

@@ -107,7 +107,8 @@ func (c *Cluster) install() {
 			Host:            m.host(c.opts.OnDisk),
 		}
 		if dir != "" {
-			m.cfg.DataDir = filepath.Join(dir, p.ID)
+			m.cfg.DataDir, m.cfg.LogStore = filepath.Join(dir, p.ID), c.opts.LogStore
+			m.cfg.LogSegmentSize = 256 << 10 // small: a test comes to the end of many
 		}
 		if c.opts.Tune != nil {
 			c.opts.Tune(&m.cfg)

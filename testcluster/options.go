@@ -19,6 +19,8 @@ type Options struct {
 	// that nodes use otherwise. What a killed node had written stays then, as after
 	// the death of a process; only disks in memory can lose what was not synced.
 	OnDisk bool
+	// LogStore is that of nodes OnDisk. [cluster.DefaultLogStore] if empty.
+	LogStore cluster.LogStore
 	// MinLatency and MaxLatency are how long what is sent takes, without faults.
 	// 0.2 and 1 ms if both are zero.
 	MinLatency, MaxLatency time.Duration

@@ -109,19 +109,24 @@ func TestAClusterInRealTime(t *testing.T) {
 	serves(t, cl.Client)
 }
 
-// On files, with the log store that nodes use otherwise.
+// On files, with each log store; the empty one is what nodes use otherwise.
 func TestWhatIsOnDiskStays(t *testing.T) {
 	t.Parallel()
-	testcluster.Run(t, testcluster.Options{OnDisk: true}, func(t *testing.T, c *testcluster.Cluster) {
-		hold := acquired(t, c.Client(), "s")
-		for _, id := range c.IDs() {
-			c.Kill(id)
-		}
-		for _, id := range c.IDs() {
-			c.Restart(id) // from files alone
-		}
-		stillHeld(t, c.Client().Client, hold)
-	})
+	for _, store := range []cluster.LogStore{"", cluster.WAL, cluster.BoltDB} {
+		t.Run(string(store), func(t *testing.T) {
+			t.Parallel()
+			testcluster.Run(t, testcluster.Options{OnDisk: true, LogStore: store}, func(t *testing.T, c *testcluster.Cluster) {
+				hold := acquired(t, c.Client(), "s")
+				for _, id := range c.IDs() {
+					c.Kill(id)
+				}
+				for _, id := range c.IDs() {
+					c.Restart(id) // from files alone
+				}
+				stillHeld(t, c.Client().Client, hold)
+			})
+		})
+	}
 }
 
 func TestLogsAreShownWhenATestFails(t *testing.T) {

@@ -55,9 +55,9 @@ func TestLeaderIsKilled(t *testing.T) {
 	load.check(t, admin)
 }
 
-// load is a client that acquires and releases without pause, and what it was
+// steadyLoad is a client that acquires and releases without pause, and what it was
 // told.
-type load struct {
+type steadyLoad struct {
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -74,9 +74,9 @@ type ack struct {
 }
 
 // startLoad starts the load. Every tenth hold is kept.
-func startLoad(t testing.TB, c *client.Client) *load {
+func startLoad(t testing.TB, c *client.Client) *steadyLoad {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{stop: cancel, done: make(chan struct{})}
+	l := &steadyLoad{stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		for i := 0; ctx.Err() == nil; i++ {
@@ -93,7 +93,7 @@ func startLoad(t testing.TB, c *client.Client) *load {
 }
 
 // cycle is an acquire, and a release unless the hold is kept.
-func (l *load) cycle(ctx context.Context, c *client.Client, i int) error {
+func (l *steadyLoad) cycle(ctx context.Context, c *client.Client, i int) error {
 	keep := i%10 == 0
 	name := "load"
 	if keep {
@@ -123,7 +123,7 @@ func (l *load) cycle(ctx context.Context, c *client.Client, i int) error {
 
 // since returns how many acquires were acknowledged after a moment, when the
 // first of them was, and what went wrong.
-func (l *load) since(moment time.Time) (n int, first time.Time, fault error) {
+func (l *steadyLoad) since(moment time.Time) (n int, first time.Time, fault error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := len(l.acquired)
@@ -135,7 +135,7 @@ func (l *load) since(moment time.Time) (n int, first time.Time, fault error) {
 }
 
 // goesOn waits until a hundred more acquires were acknowledged.
-func (l *load) goesOn(t testing.TB, when string) {
+func (l *steadyLoad) goesOn(t testing.TB, when string) {
 	t.Helper()
 	now := time.Now()
 	eventually(t, "the load goes on "+when, func() bool {
@@ -148,7 +148,7 @@ func (l *load) goesOn(t testing.TB, when string) {
 // nextAcquire waits for the first acquire that was acknowledged after the death
 // of a leader, and returns how long after it that was. What was on its way when
 // it died does not count.
-func (l *load) nextAcquire(t testing.TB, died time.Time) (took time.Duration) {
+func (l *steadyLoad) nextAcquire(t testing.TB, died time.Time) (took time.Duration) {
 	t.Helper()
 	eventually(t, "an acquire is acknowledged after the leader's death", func() bool {
 		n, first, fault := l.since(died.Add(20 * time.Millisecond))
@@ -159,7 +159,7 @@ func (l *load) nextAcquire(t testing.TB, died time.Time) (took time.Duration) {
 	return took
 }
 
-func (l *load) end(t testing.TB) {
+func (l *steadyLoad) end(t testing.TB) {
 	t.Helper()
 	l.stop()
 	<-l.done
@@ -167,7 +167,7 @@ func (l *load) end(t testing.TB) {
 }
 
 // check compares what the load was told with what the cluster knows.
-func (l *load) check(t testing.TB, c *client.Client) {
+func (l *steadyLoad) check(t testing.TB, c *client.Client) {
 	t.Helper()
 	last := uint64(0)
 	for i, a := range l.acquired {
@@ -257,7 +257,7 @@ func TestLeaderHandsOver(t *testing.T) {
 }
 
 // longestGap is the longest time between two acknowledgements after since.
-func (l *load) longestGap(since time.Time) (gap time.Duration) {
+func (l *steadyLoad) longestGap(since time.Time) (gap time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := 1; i < len(l.acquired); i++ {

@@ -49,6 +49,8 @@ func openLocal(ctx context.Context, dir string, peers []cluster.Peer, logger hcl
 			Peers:       peers,
 			ClusterName: localClusterName,
 			Logger:      logger.Named(peer.ID),
+
+			LogSegmentSize: 1 << 20, // to play with, that is enough
 		})
 		if err != nil {
 			return nil, fmt.Errorf("node %s: %w", peer.ID, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/internal/load"
 	"github.com/semanode/sema/transport"
 )
 
@@ -52,6 +53,18 @@ func TestOutput(t *testing.T) {
 				"  1.      bob, since 2026-01-02T03:04:05Z\n  2.      carol, since 2026-01-02T03:04:05Z\n",
 			`{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","token":"7","waiting":12,"line":[` +
 				`{"position":1,"owner":"bob","since":"2026-01-02T03:04:05.000006Z"},{"position":2,"owner":"carol","since":"2026-01-02T03:04:05.000006Z"}]}` + "\n",
+		},
+		{
+			"a measurement with all that can go wrong",
+			func(p printer) error {
+				return p.bench(benchJSON{load.Result{Mode: load.Handoff, Workers: 3, Rate: 0.5, Seconds: 1.5, Cycles: 3, CyclesPerSecond: 2, Samples: 1,
+					P50Ms: 1.25, P99Ms: 2, MaxMs: 1234567, Errors: 2, ErrorTexts: []string{"x\ny"}, Unfinished: 4, UnfinishedOldestMs: 0.001}, 1})
+			},
+			"mode:        handoff\nworkers:     3, of 1 client\nrate:        0.5 due per second\ncycles:      3 in 1.5s\ncycles/s:    2.0\n" +
+				"p50:         1.25 ms\np99:         2 ms\nmax:         1234567 ms\nerrors:      2\n  such as:   x; y\n" +
+				"unfinished:  4, the oldest for 0.001 ms; they are in no latency\n",
+			`{"cyclesPerSecond":2,"p50Ms":1.25,"p99Ms":2,"maxMs":1234567,"errors":2,"workers":3,"mode":"handoff","rate":0.5,"seconds":1.5,"cycles":3,` +
+				`"samples":1,"unfinished":4,"unfinishedOldestMs":0.001,"errorTexts":["x\ny"],"clients":1}` + "\n",
 		},
 		{
 			"a list with a line",

@@ -41,8 +41,8 @@ ends with the code of the command it runs, or one of its own: see its help.`,
 		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
 	)
 	addTo(root, useGroup,
-		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env))
-	addTo(root, runGroup, newServeCmd(), newDevCmd(name), newDemoCmd())
+		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env), newBenchCmd(env))
+	addTo(root, runGroup, newServeCmd(), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
 	addTo(root, "", newVersionCmd())
 	return root
 }

@@ -48,12 +48,15 @@ restart it or replace the disk, the others go on meanwhile.`,
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")
+	store := choice{among: logStores}
+	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		var unreachable error
 		if cfg.GRPCAddr == "" { // fine for a node that is embedded
 			unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 		}
+		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
 		if err := errors.Join(err, unreachable, cfg.Validate()); err != nil {
 			return err

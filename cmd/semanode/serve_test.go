@@ -50,12 +50,20 @@ func TestServeCannotStart(t *testing.T) {
 		{"corrupt snapshot", harm("snapshots/*/state.bin", flip), nil, []string{"snapshot ", "damaged"}},
 		{"short snapshot", harm("snapshots/*/state.bin", func(data []byte) []byte { return data[:len(data)-1] }), nil, []string{"snapshot ", "damaged"}},
 		{"corrupt snapshot description", harm("snapshots/*/meta.json", func([]byte) []byte { return []byte("{") }), nil, []string{"snapshot ", "meta.json is damaged"}},
-		{"corrupt log", harm("raft.db", func(data []byte) []byte {
-			copy(data[3*os.Getpagesize():], bytes.Repeat([]byte{0xff}, len(data)))
+		{"corrupt log", harm("wal/*.wal", func(data []byte) []byte {
+			data[300] ^= 1
+			return data
+		}), nil, []string{"the log", ".wal is damaged behind byte"}},
+		{"cut log", harm("wal/*.wal", func(data []byte) []byte { return data[:len(data)/2] }), nil, []string{"the log", ".wal was cut"}},
+		{"lost segment", func(t *testing.T, dir string) {
+			must(t, os.RemoveAll(filepath.Join(dir, "wal")))
+		}, nil, []string{"the log", ".wal is missing"}},
+		{"corrupt votes", harm("raft.db", func(data []byte) []byte {
+			copy(data[2*os.Getpagesize():], bytes.Repeat([]byte{0xff}, len(data)))
 			return data
 		}), nil, []string{"log", "raft.db"}},
-		{"not a log", harm("raft.db", func(data []byte) []byte { return bytes.Repeat([]byte("sema"), len(data)/4) }), nil, []string{"the log", "raft.db cannot be opened"}},
-		{"short log", harm("raft.db", func(data []byte) []byte { return data[:3*os.Getpagesize()] }), nil, []string{"log", "raft.db"}},
+		{"no votes", harm("raft.db", func(data []byte) []byte { return bytes.Repeat([]byte("sema"), len(data)/4) }), nil, []string{"the log", "raft.db cannot be opened"}},
+		{"cut votes", harm("raft.db", func(data []byte) []byte { return data[:3*os.Getpagesize()] }), nil, []string{"log", "raft.db"}},
 		{"lost log", func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "raft.db")))
 			must(t, os.RemoveAll(filepath.Join(dir, "snapshots")))

@@ -42,6 +42,13 @@ func TestWrongUsage(t *testing.T) {
 		{"no endpoints", []string{"get", "a", "--endpoints", ""}, []string{"Endpoints["}},
 		{"empty endpoint", []string{"get", "a", "--endpoints", "127.0.0.1:1,"}, []string{"Endpoints["}},
 		{"no port", []string{"get", "a", "--endpoints", "127.0.0.1"}, []string{"Endpoints[", "127.0.0.1"}},
+		{"unknown mode", []string{"bench", "--mode", "spin"}, []string{`"spin"`, "want cycle or handoff or poll"}},
+		{"no load", []string{"bench", "--workers", "0", "--duration", "0s", "--warmup", "-1s", "--rate", "-1", "--clients", "0", "--timeout", "0s", "--rpc-timeout", "0s"},
+			[]string{`invalid workers "0": want 1 to 100000`, "; invalid duration", "; invalid warmup", "; invalid rate", "; invalid clients", "; invalid timeout", "; invalid rpc-timeout"}},
+		{"too much load", []string{"bench", "--workers", "100001", "--duration", "25h", "--rate", "1e7"}, []string{`invalid workers "100001"`, "; invalid duration", "; invalid rate"}},
+		{"no rate", []string{"bench", "--rate", "NaN"}, []string{`invalid rate "NaN"`}},
+		{"more clients than workers", []string{"bench", "--workers", "2", "--clients", "3"}, []string{`invalid clients "3"`}},
+		{"bench where", []string{"bench", "--endpoints", ""}, []string{"Endpoints["}},
 
 		{"serve without flags", []string{"serve"}, []string{"invalid grpc-addr", "; invalid id", "; invalid raft-addr", "; invalid data-dir"}},
 		{"two faults", with("--id", "n/1", "--peers", "n1"), []string{`invalid peers "n1"`, `; invalid id "n/1"`}},
@@ -54,6 +61,11 @@ func TestWrongUsage(t *testing.T) {
 		{"no peers to found with", with(), []string{"peers"}},
 		{"short election", with("--peers", "n1=127.0.0.1:1", "--election-timeout", "1ms"), []string{`invalid election-timeout "1ms"`}},
 		{"unknown level", with("--log-level", "loud"), []string{`"loud"`, "want trace or debug or info"}},
+
+		{"unknown log store", with("--log-store", "tape"), []string{`"tape"`, "want wal or boltdb"}},
+		{"no log to convert", []string{"log-store", "convert", "--to", "wal"}, []string{"--data-dir"}},
+		{"no store to convert to", []string{"log-store", "convert", "--data-dir", "d"}, []string{"--to"}},
+		{"log-store alone", []string{"log-store"}, []string{"convert"}},
 
 		{"no nodes", []string{"dev", "--nodes", "0"}, []string{"invalid nodes 0", "1 to 9"}},
 		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{"invalid nodes 10"}},
@@ -78,7 +90,7 @@ func TestHelp(t *testing.T) {
 	if alone := semanode(t).ok(t); alone != help {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
-	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "serve", "dev", "demo"} {
+	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo"} {
 		help := semanode(t, cmd, "--help").ok(t)
 		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
 		text, _, _ := strings.Cut(help, "\nFlags:")

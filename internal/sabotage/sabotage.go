@@ -24,4 +24,5 @@ const (
 	LateLeash           // a lock counts its deadline from the answer, not from before it asked
 	NoMargin            // a lock leaves no margin for clocks that drift
 	LineForgotten       // after every other change of leader the last in line is served first
+	UnsyncedLog         // what a node says is on its disk is in the memory of its machine only
 )

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package load
+
+func preciseSleeper() (sleeper, error) { return timerSleeper{}, nil }
