@@ -143,7 +143,7 @@ func heap() uint64 {
 
 // cycles returns entries of benchBatch acquires and entries that release them,
 // in turn, by benchBatch clients, and the last token they grant.
-func cycles(b *testing.B, round, token uint64) ([]*raft.Log, uint64) {
+func cycles(b testing.TB, round, token uint64) ([]*raft.Log, uint64) {
 	entries := make([]*raft.Log, benchRound)
 	for e := 0; e < len(entries); e += 2 {
 		var acquires, releases []fsm.Command

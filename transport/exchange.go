@@ -151,6 +151,9 @@ func (ex *exchange) begin(m *callMessage) error {
 	if m.timeout > 0 {
 		x.Deadline = time.Now().Add(m.timeout)
 	}
+	if x.Err == nil {
+		x.Err = validateAttempt(m.Attempt) // one without a client would be dropped on the way
+	}
 	if m.none {
 		x.Err = status.Error(codes.Unimplemented, "a call that this version does not know")
 	}

@@ -345,6 +345,10 @@ func TestExchangeRefusesOneCallAlone(t *testing.T) {
 	k.fails(2, codes.InvalidArgument)
 	k.ask(acquireCall(3, ""))
 	k.fails(3, codes.InvalidArgument)
+	nobody := acquireCall(5, "a")
+	nobody.GetAcquire().Attempt = &semav1.Attempt{Seq: 7, LowestOpen: 7} // by what would it be known again?
+	k.ask(nobody)
+	k.fails(5, codes.InvalidArgument)
 	if len(node.Requests()) != 0 {
 		t.Errorf("the backend was asked %v", node.Requests())
 	}
