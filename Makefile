@@ -1,7 +1,7 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test postgres bench race chaos disk sabotage lint generate fuzz ci
+.PHONY: test postgres bench size race chaos disk sabotage lint generate fuzz ci
 
 test:
 	go test ./...
@@ -14,6 +14,11 @@ postgres:
 # BENCH='-only sema,etcd -rounds 1'; -help lists them.
 bench:
 	cd bench && go run . $(BENCH)
+
+# What a million holds cost, into docs/size.md. SIZE has flags, such as
+# SIZE='-only latency,touch -out ""'; -help lists them.
+size:
+	cd bench && go run ./size $(SIZE)
 
 # Clusters under faults, for DURATION of virtual time. It ends with what was done.
 DURATION ?= 2000h

@@ -3,11 +3,14 @@ package client
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/internal/leash"
 	"github.com/semanode/sema/internal/moment"
 	"github.com/semanode/sema/internal/sabotage"
 	"github.com/semanode/sema/internal/session"
@@ -33,7 +36,8 @@ const (
 // together. A message has the locks that would be late if they waited for the
 // next one, and is split only if it is too large for the wire.
 //
-// It has one goroutine while there are locks. A beat costs O(locks).
+// It has two goroutines while there are locks: one beats, the other watches for
+// suspensions of the machine. A beat costs O(locks).
 type keeper struct {
 	session *session.Session
 	touch   func(context.Context, transport.TouchAllRequest) ([]transport.TouchOutcome, error)
@@ -43,7 +47,7 @@ type keeper struct {
 	shortest time.Duration // a third of the shortest timeout, or less; 0 without locks
 	next     time.Time     // the next beat
 	abort    func()        // ends the message under way; nil if there is none
-	running  chan struct{} // closed when the goroutine is gone; nil if there is none
+	running  chan struct{} // closed when both goroutines are gone; nil if there are none
 	stop     context.CancelFunc
 	changed  chan struct{} // holds one token: next has come closer, or the last lock went
 	closed   bool
@@ -97,7 +101,7 @@ func (k *keeper) wake() {
 	}
 }
 
-// close ends the goroutine and waits for it. It is idempotent.
+// close ends the goroutines and waits for them. It is idempotent.
 func (k *keeper) close() {
 	k.mu.Lock()
 	k.closed = true
@@ -114,6 +118,9 @@ func (k *keeper) close() {
 // run beats until there are no locks left, or ctx ends.
 func (k *keeper) run(ctx context.Context, gone chan struct{}) {
 	defer close(gone)
+	var watching sync.WaitGroup
+	defer watching.Wait() // it ends with ctx
+	watching.Go(func() { k.watch(ctx) })
 	woke := moment.Now()
 	for {
 		timer := time.NewTimer(min(k.untilNext(), maxRest))
@@ -125,14 +132,45 @@ func (k *keeper) run(ctx context.Context, gone chan struct{}) {
 		case <-k.changed:
 			timer.Stop()
 		}
-		slept := woke.Slept() > 0 // whoever has not lost its lock yet is in a hurry
-		woke = moment.Now()
+		now := moment.Now()
+		slept := now.SleptSince(woke) > 0 // whoever has not lost its lock yet is in a hurry
+		woke = now
 		if k.rest() {
 			return
 		}
 		if slept || k.untilNext() <= 0 {
 			k.plan(k.beat(ctx))
 		}
+	}
+}
+
+// watch looks at the clocks for all leashes after each suspension of the machine,
+// during which their timers stood still. A beat may be under way for longer than that
+// may take.
+func (k *keeper) watch(ctx context.Context) {
+	tick := time.NewTicker(leash.MaxRest)
+	defer tick.Stop()
+	for woke := moment.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := moment.Now()
+		if now.SleptSince(woke) > 0 {
+			k.look()
+		}
+		woke = now
+	}
+}
+
+// look ends the leashes whose time is up.
+func (k *keeper) look() {
+	k.mu.Lock()
+	locks := slices.Collect(maps.Keys(k.locks))
+	k.mu.Unlock()
+	for _, l := range locks {
+		l.leash.Check()
 	}
 }
 
@@ -236,10 +274,11 @@ func (k *keeper) send(ctx context.Context, locks []*Lock) (ok bool) {
 		return false // nobody answered; the deadlines decide how long to try
 	}
 	ok = true
+	now := moment.Now()
 	for i, l := range locks {
 		switch outcome := outcomes[i]; {
 		case outcome.Err == nil:
-			if l.leash.Extend(sent) { // or else it is too late
+			if l.leash.ExtendAt(now, sent) { // or else it is too late
 				l.touched, l.info.ExpiresAt = sent, outcome.ExpiresAt
 			}
 		case errors.Is(outcome.Err, sema.ErrNotHeld):

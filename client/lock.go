@@ -112,7 +112,7 @@ func (c *Client) lock(ctx context.Context, name string, opts LockOptions, wait b
 	if sabotage.On(sabotage.NoMargin) {
 		l.good = opts.Timeout
 	}
-	l.leash = leash.New(ctx, granted.Sent, l.good-opts.WindDown, sema.ErrLost)
+	l.leash = leash.NewWatched(ctx, granted.Sent, l.good-opts.WindDown, sema.ErrLost)
 	if !c.keeper.add(l) {
 		l.leash.Drop()
 		return nil, fmt.Errorf("lock %q: it was acquired, and nobody keeps it or can release it: %w", name, &sema.OutcomeUnknownError{Cause: sema.ErrClosed})

@@ -59,6 +59,11 @@ func (b backend) Touch(ctx context.Context, req transport.TouchRequest) (sema.In
 	return b.proposeInfo(ctx, req.Validate(), fsm.Command{Kind: fsm.Touch, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
 }
 
+// touchesAhead is how many proposals of one TouchAll are under way or in the queue at
+// once. With more, a client that has many locks would hold up all others by as many
+// entries as it takes to touch them; with these, by one.
+const touchesAhead = fsm.MaxCommands / maxTogether
+
 // TouchAll implements [transport.Backend].
 func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([]transport.TouchOutcome, error) {
 	if err := req.Validate(); err != nil {
@@ -68,34 +73,44 @@ func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 	if err != nil {
 		return nil, err
 	}
-	outcomes := make([]transport.TouchOutcome, len(req.Holds))
-	var sent []*proposal
-	for holds := range slices.Chunk(req.Holds, maxTogether) {
-		commands := make([]fsm.Command, len(holds))
-		for i, h := range holds {
-			commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
-		}
-		p := newProposal(commands...)
-		if err := o.enqueue(p); err != nil {
-			p.answer(nil, err) // refused; the others may have found room
-		}
-		sent = append(sent, p)
-	}
-	left := outcomes
-	deposed := 0
-	for _, p := range sent {
+	outcomes := make([]transport.TouchOutcome, 0, len(req.Holds))
+	proposals, deposed := 0, 0
+	answer := func(p *proposal) {
 		results, err := o.answerTo(ctx, p)
 		if errors.Is(err, sema.ErrNotLeader) && !errors.Is(err, sema.ErrOutcomeUnknown) {
 			deposed++
 		}
 		for i := range p.commands {
-			if left[i].Err = err; err == nil {
-				left[i] = transport.TouchOutcome{ExpiresAt: results[i].Info.ExpiresAt, Err: results[i].Err}
+			outcome := transport.TouchOutcome{Err: err}
+			if err == nil {
+				outcome = transport.TouchOutcome{ExpiresAt: results[i].Info.ExpiresAt, Err: results[i].Err}
 			}
+			outcomes = append(outcomes, outcome)
 		}
-		left = left[len(p.commands):]
 	}
-	if deposed == len(sent) && deposed > 0 { // none of it was done: another node may do it
+	var ahead []*proposal
+	for holds := range slices.Chunk(req.Holds, maxTogether) {
+		if len(ahead) == touchesAhead {
+			answer(ahead[0])
+			ahead = ahead[1:]
+		}
+		commands := make([]fsm.Command, len(holds))
+		for i, h := range holds {
+			commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
+		}
+		p := newProposal(commands...)
+		if err := ctx.Err(); err != nil {
+			p.answer(nil, context.Cause(ctx)) // nobody waits for the others
+		} else if err := o.enqueue(p); err != nil {
+			p.answer(nil, err) // refused; the others may have found room
+		}
+		ahead = append(ahead, p)
+		proposals++
+	}
+	for _, p := range ahead {
+		answer(p)
+	}
+	if deposed == proposals && deposed > 0 { // none of it was done: another node may do it
 		return nil, b.notLeader()
 	}
 	return outcomes, nil

@@ -209,6 +209,9 @@ func (n *Node) releaseAll() error {
 	if n.mux != nil {
 		errs = append(errs, n.mux.Close())
 	}
+	if n.ownLog != nil {
+		n.ownLog.close()
+	}
 	if n.disk != nil {
 		errs = append(errs, n.disk.Close())
 	}

@@ -34,6 +34,7 @@ type Node struct {
 	disk    host.Disk
 	mux     *transport.Mux
 	trans   *raftTransport
+	ownLog  *parallelLog
 	raft    *raft.Raft
 	peers   *transport.Peers
 	addrs   addressBook

@@ -8,15 +8,18 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's transport, with two differences: what heartbeats may do, see
-// [heartbeats], and that nobody waits in a pipeline for ever. When a follower refuses an entry, raft's reader of the answers leaves; if its
-// sender is about to hand over the next entry at that moment, the answers before it
-// have no taker, and it waits until the pipeline is closed, which is its own to do.
-// The follower gets heartbeats and no entries from then on, as long as the term
-// lasts, and raft cannot be shut down.
+// raftTransport is raft's transport, with three differences: what heartbeats may do,
+// see [heartbeats]; that raft hears of an entry's acknowledgement when this node has
+// written it too, see [parallelLog]; and that nobody waits in a pipeline for ever. When
+// a follower refuses an entry, raft's reader of the answers leaves; if its sender is
+// about to hand over the next entry at that moment, the answers before it have no
+// taker, and it waits until the pipeline is closed, which is its own to do. The follower
+// gets heartbeats and no entries from then on, as long as the term lasts, and raft
+// cannot be shut down.
 type raftTransport struct {
 	*raft.NetworkTransport
 	heartbeats *heartbeats
+	log        *parallelLog  // set before raft runs
 	patience   time.Duration // how long an entry may take to be handed over
 
 	mu     sync.Mutex
@@ -35,44 +38,95 @@ func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration) *raf
 
 var errPipelinesClosed = errors.New("the node ends")
 
+// AppendEntries implements [raft.Transport].
+func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err == nil && !t.haveWritten(args) {
+		return errPipelinesClosed
+	}
+	return err
+}
+
+// haveWritten waits until this node has what it sent, too.
+func (t *raftTransport) haveWritten(args *raft.AppendEntriesRequest) bool {
+	n := len(args.Entries)
+	return n == 0 || t.log.await(args.Entries[n-1].Index)
+}
+
 // AppendEntriesPipeline implements [raft.Transport].
 func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
 	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, of: t}
+	p := &pipeline{inner: inner, of: t, acks: make(chan raft.AppendFuture), closed: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, errors.Join(errPipelinesClosed, inner.Close())
 	}
 	t.open[p] = struct{}{}
+	go p.forward() // until the pipeline is closed, which raft does
 	return p, nil
 }
 
-// closePipelines ends all pipelines, now and to come.
+// closePipelines ends all pipelines, now and to come, and all that waits for this
+// node's own log.
 func (t *raftTransport) closePipelines() {
 	t.mu.Lock()
 	t.closed = true
 	open := t.open
 	t.open = map[*pipeline]struct{}{}
 	t.mu.Unlock()
+	t.log.giveUp()
 	for p := range open {
-		_ = p.AppendPipeline.Close() // has no errors
+		p.end()
 	}
 }
 
+// pipeline is a connection to one follower. Its goroutine holds acknowledgements back.
 type pipeline struct {
-	raft.AppendPipeline
-	of *raftTransport
+	inner  raft.AppendPipeline
+	of     *raftTransport
+	acks   chan raft.AppendFuture // those that raft may believe
+	once   sync.Once
+	closed chan struct{}
+}
+
+// forward passes acknowledgements on, in order.
+func (p *pipeline) forward() {
+	for {
+		select {
+		case f := <-p.inner.Consumer():
+			if !p.of.haveWritten(f.Request()) {
+				p.end() // raft falls back to one entry at a time
+				return
+			}
+			select {
+			case p.acks <- f:
+			case <-p.closed:
+				return
+			}
+		case <-p.closed:
+			return
+		}
+	}
 }
 
 // AppendEntries implements [raft.AppendPipeline].
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	stuck := time.AfterFunc(p.of.patience, func() { _ = p.AppendPipeline.Close() }) // raft falls back to one entry at a time
+	stuck := time.AfterFunc(p.of.patience, p.end) // raft falls back to one entry at a time
 	defer stuck.Stop()
-	return p.AppendPipeline.AppendEntries(args, resp)
+	return p.inner.AppendEntries(args, resp)
+}
+
+// Consumer implements [raft.AppendPipeline].
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.acks }
+
+// end breaks the connection.
+func (p *pipeline) end() {
+	p.once.Do(func() { close(p.closed) })
+	_ = p.inner.Close() // has no errors
 }
 
 // Close implements [raft.AppendPipeline].
@@ -80,5 +134,6 @@ func (p *pipeline) Close() error {
 	p.of.mu.Lock()
 	delete(p.of.open, p)
 	p.of.mu.Unlock()
-	return p.AppendPipeline.Close()
+	p.end()
+	return nil
 }

@@ -40,10 +40,12 @@ func (n *Node) raftConfig() *raft.Config {
 // startRaft bootstraps an empty store with the founding members, all nodes with
 // the same list, and starts raft, which restores the newest snapshot.
 func (n *Node) startRaft(st *store, founding foundingRecord) error {
-	log, err := raft.NewLogCache(logCacheSize, st)
+	cache, err := raft.NewLogCache(logCacheSize, st)
 	if err != nil {
 		return err
 	}
+	n.ownLog = newParallelLog(cache)
+	n.trans.log = n.ownLog
 	conf := n.raftConfig()
 	if !founding.Bootstrapped {
 		if err := st.forgetHalfBootstrap(); err != nil {
@@ -76,8 +78,9 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, log, st, st.disk, trans); err == nil {
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, n.ownLog, st, st.disk, trans); err == nil {
 			n.trans.heartbeats.runs(n.raft)
+			n.ownLog.runs(n.raft)
 		}
 		return err
 	})

@@ -74,8 +74,7 @@ func (n *Node) watchLeader(ctx context.Context) {
 		_, ok := o.Data.(raft.LeaderObservation)
 		return ok
 	})
-	n.raft.RegisterObserver(observer)
-	defer n.raft.DeregisterObserver(observer)
+	n.raft.RegisterObserver(observer) // for good: the log may be flushed under raft's lock of observers
 	for {
 		leader := n.Leader()
 		n.watcher.set(leader)

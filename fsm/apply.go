@@ -38,7 +38,7 @@ func (st *state) acquire(c *Command) Result {
 		r, _ := st.decide(c)
 		return r
 	}
-	client := st.clients.heard(c.Attempt, st.epoch)
+	client := st.clients.heard(c.Attempt, &st.history)
 	if err := admit(client, c.Attempt); err != nil {
 		return Result{Err: err}
 	}
@@ -89,7 +89,7 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		return st.decideOverdue(c, s)
 	}
 	if !held {
-		s = newSemaphore(c.Name, 1, st.epoch)
+		s = newSemaphore(c.Name, 1, st.history.epoch)
 		st.semaphores.set(c.Name, s)
 		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
@@ -97,7 +97,7 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		return st.claim(s, i), nil
 	}
 	if s.free() {
-		s = st.writable(s)
+		st.history.semaphore(s)
 		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
 	}
 	if c.Wait {
@@ -149,7 +149,7 @@ func (st *state) standing(s *semaphore, h *hold) Result {
 // claim tells the holder of a hold once more.
 func (st *state) claim(s *semaphore, i int) Result {
 	if !s.holders[i].claimed {
-		s = st.writable(s)
+		st.history.semaphore(s)
 		s.holders[i].claimed = true
 	}
 	return st.standing(s, &s.holders[i])
@@ -206,7 +206,7 @@ func (st *state) touch(c *Command) Result {
 	if i < 0 {
 		return Result{Err: sema.ErrNotHeld}
 	}
-	s = st.writable(s)
+	st.history.semaphore(s)
 	h := &s.holders[i]
 	h.deadline = max(h.deadline, st.deadline(h.timeout))
 	h.updated = st.wall(st.clock)
@@ -253,7 +253,7 @@ func (st *state) releaseAttempt(c *Command) Result {
 		}
 		by.LowestOpen = max(by.LowestOpen, t.attempt.lowestBeside()) // a leader that cancels does not know
 	}
-	client := st.clients.heard(by, st.epoch)
+	client := st.clients.heard(by, &st.history)
 	if !client.finished(c.Attempt.Seq) {
 		if err := admit(client, c.Attempt); err != nil {
 			return Result{Err: err}
@@ -350,6 +350,6 @@ func (st *state) query(c *Command) Result {
 // hear notes that a client is alive and which answers it has.
 func (st *state) hear(c *Command) {
 	if !c.Attempt.Client.IsZero() {
-		st.clients.heard(c.Attempt, st.epoch)
+		st.clients.heard(c.Attempt, &st.history)
 	}
 }

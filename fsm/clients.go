@@ -16,7 +16,7 @@ type client struct {
 	// never changed in place, only cut off in front and added behind or, out of
 	// order, into a new slice: a snapshot may share the slice.
 	outcomes []outcome
-	// epoch in which this value was made, as that of a semaphore.
+	// epoch as that of a semaphore.
 	epoch uint64
 }
 
@@ -76,8 +76,8 @@ func (c *client) record(o outcome) {
 // served remembers the grant of a ticket. Its client may have been forgotten
 // while it waited: it is made anew then. The attempt may be finished, if the
 // client says that it does not want the answer.
-func (cs *clients) served(a attemptID, token uint64, epoch uint64) {
-	c := cs.heard(sema.Attempt{Client: a.client, LowestOpen: a.lowestBeside()}, epoch)
+func (cs *clients) served(a attemptID, token uint64, h *history) {
+	c := cs.heard(sema.Attempt{Client: a.client, LowestOpen: a.lowestBeside()}, h)
 	if _, decided := c.outcome(a.seq); decided {
 		return
 	}
@@ -121,20 +121,18 @@ func nextTurn(now Time) Time { return (now - now%Time(ClientRetention)).Add(Clie
 
 // heard returns the record of the client for writing, made if need be, with the
 // answers forgotten that it has. There must be an id.
-func (cs *clients) heard(a sema.Attempt, epoch uint64) *client {
+func (cs *clients) heard(a sema.Attempt, h *history) *client {
 	c, young := cs.young.get(a.Client)
 	if !young {
 		var old bool
 		if c, old = cs.old.get(a.Client); old {
 			cs.old.delete(a.Client)
 		} else {
-			c = new(client)
+			c = &client{epoch: h.epoch}
 		}
-	}
-	if !young || c.epoch != epoch {
-		c = &client{lowestOpen: c.lowestOpen, outcomes: c.outcomes, epoch: epoch}
 		cs.young.set(a.Client, c)
 	}
+	h.client(c)
 	c.close(a.LowestOpen)
 	return c
 }

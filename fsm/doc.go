@@ -63,12 +63,13 @@
 //
 // Apply, Snapshot and Restore are called by raft, one at a time. The reading
 // methods may be called from any goroutine. With n semaphores held, an acquire
-// or a release costs O(log n), and so does the first write to a semaphore or a
-// client after a snapshot; every other command costs O(1). To join a line, to be
+// or a release costs O(log n); every other command costs O(1), and the first change
+// of a semaphore or a client while a snapshot is written a copy of it more. To join a line, to be
 // served and to leave it from anywhere costs O(log t) more, with t tickets in all
 // lines together, however long this line is. A ticket takes some 220 bytes, its
 // client another 130 if nothing else was known of it; it is never changed, so a
 // snapshot shares it for good. A snapshot stops Apply for O(1) and is then written
-// beside it, copy on write; a page of a list or of tickets costs O(log + page), and
-// a page of a line what it holds.
+// beside it, a hundred records at a time, between which Apply goes on; it must be
+// persisted or released. A page of a list or of tickets costs O(log + page), and a
+// page of a line what it holds.
 package fsm

@@ -85,12 +85,12 @@ func newTickets() tickets {
 func (st *state) enqueue(s *semaphore, t *ticket) {
 	st.tickets.byNumber.Set(row[uint64, *ticket]{t.number, t})
 	st.tickets.byAttempt[t.attempt] = t
-	st.writable(s).line.join(t)
+	s.line.join(t)
 }
 
 // dequeue takes a ticket out of the line, wherever it stands.
 func (st *state) dequeue(s *semaphore, t *ticket) {
 	st.tickets.byNumber.Delete(row[uint64, *ticket]{key: t.number})
 	delete(st.tickets.byAttempt, t.attempt)
-	st.writable(s).line.leave(t)
+	s.line.leave(t)
 }

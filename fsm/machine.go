@@ -60,7 +60,7 @@ func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.state.capture(), nil
+	return m.state.capture(&m.mu), nil
 }
 
 // Restore reads a snapshot and then takes its state. A snapshot that is damaged

@@ -117,7 +117,7 @@ func (d *snapshotDecoder) stateRecord(body []byte) error {
 }
 
 func (d *snapshotDecoder) semaphore(body []byte) error {
-	s := newSemaphore("", 0, d.state.epoch)
+	s := newSemaphore("", 0, d.state.history.epoch)
 	var permits uint64
 	f := fields{rest: body}
 	for f.next() {
@@ -192,7 +192,7 @@ type clientRow struct {
 }
 
 func (d *snapshotDecoder) client(body []byte) error {
-	row := clientRow{client: &client{epoch: d.state.epoch}}
+	row := clientRow{client: &client{epoch: d.state.history.epoch}}
 	f := fields{rest: body}
 	for f.next() {
 		switch f.num {

@@ -12,8 +12,8 @@ type semaphore struct {
 	permits uint32
 	holders []hold // in the order of their grants, at most permits
 	line    line   // of those who wait; empty unless all permits are held
-	// epoch in which this value was made. A value from before the last snapshot
-	// is shared with that snapshot and is copied before it is written to.
+	// epoch of the last change, of [history]: whoever changes the semaphore tells it
+	// before.
 	epoch uint64
 }
 
@@ -43,13 +43,6 @@ func newSemaphore(name string, permits uint32, epoch uint64) *semaphore {
 	}{semaphore: semaphore{name: name, permits: permits, epoch: epoch}}
 	s.holders = s.first[:0]
 	return &s.semaphore
-}
-
-func (s *semaphore) clone(epoch uint64) *semaphore {
-	c := newSemaphore(s.name, s.permits, epoch)
-	c.line = s.line
-	c.holders = append(c.holders, s.holders...)
-	return c
 }
 
 func (s *semaphore) free() bool { return len(s.holders) < int(s.permits) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -30,8 +31,8 @@ const (
 )
 
 // capture is a state as it was at one entry, to be written while later entries
-// are applied. It shares the semaphores and the clients, copy on write, and the
-// tickets, which do not change.
+// are applied. Of the semaphores and the clients it has those that were there, and
+// reads what they were from them and from [history]; the tickets do not change.
 type capture struct {
 	clock      Time
 	wallOffset int64
@@ -41,13 +42,20 @@ type capture struct {
 	clients    [2]rows[sema.ClientID, *client] // young, old
 	lastTicket uint64
 	tickets    rows[uint64, *ticket]
+
+	mu      *sync.RWMutex // of the machine; guards what follows, and all that is shared
+	of      *state        // nil once released
+	holders map[*semaphore][]hold
+	records map[*client]client
+	later   *capture // the next one, if it was begun while this one was open
 }
 
 var _ raft.FSMSnapshot = (*capture)(nil)
 
-func (st *state) capture() *capture {
-	st.epoch++
-	return &capture{
+func (st *state) capture(mu *sync.RWMutex) *capture {
+	c := &capture{
+		mu:         mu,
+		of:         st,
 		clock:      st.clock,
 		wallOffset: st.wallOffset,
 		lastToken:  st.lastToken,
@@ -57,19 +65,30 @@ func (st *state) capture() *capture {
 		lastTicket: st.tickets.last,
 		tickets:    st.tickets.byNumber.Copy(),
 	}
+	st.history.begin(c)
+	return c
 }
 
 // Persist writes the snapshot. It closes the sink, or cancels it on an error.
 func (c *capture) Persist(sink raft.SnapshotSink) error {
-	if err := c.write(sink); err != nil {
+	err := c.write(sink)
+	c.Release()
+	if err != nil {
 		_ = sink.Cancel() // the first error is the one that tells
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	return sink.Close()
 }
 
-// Release implements [raft.FSMSnapshot]; the garbage collector does the work.
-func (c *capture) Release() {}
+// Release lets the state forget what was kept for this snapshot. It is idempotent.
+func (c *capture) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of != nil {
+		c.of.history.end()
+		c.of = nil
+	}
+}
 
 func (c *capture) write(to io.Writer) error {
 	w := &recordWriter{to: bufio.NewWriterSize(to, bufferBytes)}
@@ -85,20 +104,16 @@ func (c *capture) write(to io.Writer) error {
 		b = appendUint(b, 7, c.lastTicket)
 		return appendUint(b, 8, uint64(c.tickets.Len()))
 	})
-	c.semaphores.Scan(func(r row[string, *semaphore]) bool {
-		w.record(semaphoreRecord, r.value.append)
-		return w.err == nil
+	writeRows(w, c.mu, c.semaphores, semaphoreRecord, func(b []byte, r row[string, *semaphore]) []byte {
+		return r.value.append(b, c.holdersOf(r.value))
 	})
 	for number, generation := range c.clients {
-		generation.Scan(func(r row[sema.ClientID, *client]) bool {
-			w.record(clientRecord, func(b []byte) []byte { return r.value.append(b, r.key, uint64(number)) })
-			return w.err == nil
+		writeRows(w, c.mu, generation, clientRecord, func(b []byte, r row[sema.ClientID, *client]) []byte {
+			was := c.recordOf(r.value)
+			return was.append(b, r.key, uint64(number))
 		})
 	}
-	c.tickets.Scan(func(r row[uint64, *ticket]) bool {
-		w.record(ticketRecord, r.value.append)
-		return w.err == nil
-	})
+	writeRows(w, c.mu, c.tickets, ticketRecord, func(b []byte, r row[uint64, *ticket]) []byte { return r.value.append(b) })
 	length, sum := w.length, w.sum
 	w.record(trailerRecord, func(b []byte) []byte { return appendTrailer(b, length, sum) })
 	if w.err != nil {
@@ -107,11 +122,11 @@ func (c *capture) write(to io.Writer) error {
 	return w.to.Flush()
 }
 
-func (s *semaphore) append(b []byte) []byte {
+func (s *semaphore) append(b []byte, holders []hold) []byte {
 	b = appendText(b, 1, s.name)
 	b = appendUint(b, 2, uint64(s.permits))
-	for i := range s.holders {
-		b = appendMessage(b, 3, s.holders[i].append)
+	for i := range holders {
+		b = appendMessage(b, 3, holders[i].append)
 	}
 	return b
 }
@@ -185,4 +200,32 @@ func (w *recordWriter) raw(b []byte) {
 	_, w.err = w.to.Write(b)
 	w.length += uint64(len(b))
 	w.sum = crc32.Update(w.sum, castagnoli, b)
+}
+
+// pageRows is how many records are encoded while no entry can be applied: a tenth of a
+// millisecond.
+const pageRows = 128
+
+// writeRows writes a record for each row, a page at a time, and to the disk without
+// holding mu. The rows themselves do not change any more.
+func writeRows[K comparable, V any](w *recordWriter, mu *sync.RWMutex, all rows[K, V], num protowire.Number, body func([]byte, row[K, V]) []byte) {
+	page := make([]row[K, V], 0, pageRows)
+	write := func() bool {
+		w.buf = w.buf[:0]
+		mu.RLock()
+		for i := range page {
+			w.buf = appendMessage(w.buf, num, func(b []byte) []byte { return body(b, page[i]) })
+		}
+		mu.RUnlock()
+		w.raw(w.buf)
+		page = page[:0]
+		return w.err == nil
+	}
+	all.Scan(func(r row[K, V]) bool {
+		if page = append(page, r); len(page) < pageRows {
+			return true
+		}
+		return write()
+	})
+	write()
 }

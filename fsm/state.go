@@ -16,7 +16,7 @@ type state struct {
 	semaphores table[string, *semaphore]
 	clients    clients
 	tickets    tickets
-	epoch      uint64       // rises with each capture
+	history    history
 	led        sabotage.Led // empty but in builds that break promises on purpose
 }
 
@@ -47,19 +47,8 @@ func (st *state) followWall(s Stamp) {
 // wall is the wall-clock time at a moment of cluster time.
 func (st *state) wall(t Time) int64 { return int64(t) + st.wallOffset }
 
-// writable returns the semaphore for writing: itself or, if a snapshot shares
-// it, a copy that takes its place.
-func (st *state) writable(s *semaphore) *semaphore {
-	if s.epoch == st.epoch {
-		return s
-	}
-	s = s.clone(st.epoch)
-	st.semaphores.set(s.name, s)
-	return s
-}
-
-// grant gives a permit under the next token. The semaphore must be writable and
-// free, and its line empty or the grant that of its head.
+// grant gives a permit under the next token. History must have the semaphore, which
+// must be free, and its line empty or the grant that of its head.
 func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to attemptID) *hold {
 	st.lastToken++
 	now := st.wall(st.clock)
@@ -97,7 +86,7 @@ func (st *state) end(s *semaphore, i int) (hold, Result) {
 		st.semaphores.delete(s.name)
 		return ended, r
 	}
-	s = st.writable(s)
+	st.history.semaphore(s)
 	s.holders = append(s.holders[:i], s.holders[i+1:]...)
 	if sabotage.On(sabotage.LostTicket) && ended.token%5 == 0 && s.line.length > 1 {
 		st.dequeue(s, s.line.first)
@@ -116,12 +105,12 @@ func (st *state) head(s *semaphore) *ticket {
 	return s.line.first
 }
 
-// serve grants to a ticket and remembers that its attempt is decided. The
-// semaphore must be writable and free.
+// serve grants to a ticket and remembers that its attempt is decided. History must
+// have the semaphore, which must be free.
 func (st *state) serve(s *semaphore, t *ticket) *Grant {
 	st.dequeue(s, t)
 	h := st.grant(s, t.owner, t.timeout, t.attempt)
-	st.clients.served(t.attempt, h.token, st.epoch)
+	st.clients.served(t.attempt, h.token, &st.history)
 	return &Grant{Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq},
 		Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
 }

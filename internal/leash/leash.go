@@ -6,10 +6,14 @@
 // by this machine's own clocks, see package moment. A timer ends it; and since a
 // process that was stopped may go on with its work before its timers have run, so
 // does everybody who asks the context for Err or Done: both look at the clocks.
+//
+// Timers stand still while the machine is suspended. That of [New] goes off often, to
+// look at the clocks; who has many leashes takes [NewWatched] and looks once for all.
 package leash
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -19,6 +23,7 @@ import (
 // Leash ends once, for good. It is safe for use by many goroutines.
 type Leash struct {
 	good   time.Duration // after sent
+	rest   time.Duration // how long the timer sleeps at most
 	cause  error
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -33,7 +38,16 @@ type Leash struct {
 // New returns a leash that ends with cause once good has passed since sent, and
 // with parent. It must be dropped or lost in the end.
 func New(parent context.Context, sent moment.Moment, good time.Duration, cause error) *Leash {
-	l := &Leash{good: good, cause: cause, sent: sent}
+	return start(parent, &Leash{good: good, rest: MaxRest, cause: cause, sent: sent})
+}
+
+// NewWatched is New for an owner who calls Check within MaxRest of each time that the
+// machine wakes from a suspension. Its timer sleeps until the end.
+func NewWatched(parent context.Context, sent moment.Moment, good time.Duration, cause error) *Leash {
+	return start(parent, &Leash{good: good, rest: math.MaxInt64, cause: cause, sent: sent})
+}
+
+func start(parent context.Context, l *Leash) *Leash {
 	l.ctx, l.cancel = context.WithCancelCause(parent)
 	l.mu.Lock() // ring may come before AfterFunc has returned
 	defer l.mu.Unlock()
@@ -41,20 +55,24 @@ func New(parent context.Context, sent moment.Moment, good time.Duration, cause e
 	return l
 }
 
-// maxRest is how long the timer sleeps at most. It stands still while the machine is
-// suspended: so those who wait for Done are told within that time of waking.
-const maxRest = 2 * time.Second
+// MaxRest is how long after a suspension of the machine those may go on untold who
+// only wait for Done.
+const MaxRest = 2 * time.Second
 
 // untilRing is how long the timer may sleep.
-func (l *Leash) untilRing() time.Duration { return min(maxRest, max(0, l.sent.Until(l.good))) }
+func (l *Leash) untilRing() time.Duration { return min(l.rest, max(0, l.sent.Until(l.good))) }
 
 // Context is what ends.
 func (l *Leash) Context() context.Context { return leashed{l.ctx, l} }
 
 // Extend moves the end to good after sent, never to an earlier moment. It is
 // false if the leash has ended: a late answer never revives it.
-func (l *Leash) Extend(sent moment.Moment) bool {
-	if l.check() {
+func (l *Leash) Extend(sent moment.Moment) bool { return l.ExtendAt(moment.Now(), sent) }
+
+// ExtendAt is Extend for those who extend many: now is a moment after the answer. If
+// the end falls between now and the call and nobody was told, it is extended.
+func (l *Leash) ExtendAt(now, sent moment.Moment) bool {
+	if l.checkAt(now) {
 		return false
 	}
 	l.mu.Lock()
@@ -67,6 +85,9 @@ func (l *Leash) Extend(sent moment.Moment) bool {
 	}
 	return true
 }
+
+// Check ends the leash if its time is up.
+func (l *Leash) Check() { l.check() }
 
 // Sent is the moment from which the time runs.
 func (l *Leash) Sent() moment.Moment {
@@ -118,10 +139,12 @@ func (l *Leash) end(lost bool) {
 }
 
 // check loses the leash if its time is up. It reports whether it has ended.
-func (l *Leash) check() (over bool) {
+func (l *Leash) check() (over bool) { return l.checkAt(moment.Now()) }
+
+func (l *Leash) checkAt(now moment.Moment) (over bool) {
 	l.mu.Lock()
 	over = l.over
-	late := !over && l.sent.Until(l.good) <= 0
+	late := !over && now.Sub(l.sent) >= l.good
 	l.mu.Unlock()
 	if late {
 		l.end(true)

@@ -129,6 +129,29 @@ func TestEndsWithItsParent(t *testing.T) {
 	})
 }
 
+// TestWatchedItEndsByItselfAndWhenItIsLookedAt: the same as any other, but that its timer
+// goes off once.
+func TestWatchedItEndsByItselfAndWhenItIsLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		l := leash.NewWatched(t.Context(), moment.Now(), time.Hour, errLost)
+		time.Sleep(30 * time.Minute)
+		l.Check()
+		if l.Over() || !l.Extend(moment.Now()) {
+			t.Fatal("it ended at half of its time")
+		}
+		<-l.Context().Done()
+		if d := time.Since(began); d < 89*time.Minute || d > 91*time.Minute || !l.Lost() {
+			t.Fatalf("ended after %v, lost %v; want 90 minutes", d, l.Lost())
+		}
+		late := leash.NewWatched(t.Context(), moment.Moment{}, time.Hour, errLost) // its timer has not run
+		late.Check()
+		if !late.Over() || !late.Lost() {
+			t.Fatal("its time is up, and it has not ended")
+		}
+	})
+}
+
 func BenchmarkErr(b *testing.B) {
 	l := leash.New(context.Background(), moment.Now(), time.Hour, errLost)
 	defer l.Drop()

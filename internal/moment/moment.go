@@ -28,8 +28,12 @@ func (m Moment) Sub(before Moment) time.Duration {
 
 // Slept is for how long the machine was suspended since the moment, 0 if it was
 // not.
-func (m Moment) Slept() time.Duration {
-	if d := suspended() - m.suspended; d > 2*maxReading {
+func (m Moment) Slept() time.Duration { return Now().SleptSince(m) }
+
+// SleptSince is for how long the machine was suspended between an earlier moment and
+// m, 0 if it was not.
+func (m Moment) SleptSince(before Moment) time.Duration {
+	if d := m.suspended - before.suspended; d > 2*maxReading {
 		return d
 	}
 	return 0

@@ -28,6 +28,12 @@ func TestTimeSuspendedCounts(t *testing.T) {
 	if d := began.Elapsed(); d < time.Hour-time.Second {
 		t.Fatalf("an hour of sleep counts as %v", d)
 	}
+	if d := Now().SleptSince(began); d < time.Hour-time.Second {
+		t.Fatalf("an hour of sleep is %v", d)
+	}
+	if now := Now(); now.SleptSince(now) != 0 || now.Slept() != 0 {
+		t.Fatal("it slept just now")
+	}
 }
 
 func TestSuspendedNeverFalls(t *testing.T) {

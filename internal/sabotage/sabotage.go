@@ -24,5 +24,6 @@ const (
 	LateLeash           // a lock counts its deadline from the answer, not from before it asked
 	NoMargin            // a lock leaves no margin for clocks that drift
 	LineForgotten       // after every other change of leader the last in line is served first
+	EarlyAcks           // a leader takes an entry for committed that it has not written itself
 	UnsyncedLog         // what a node says is on its disk is in the memory of its machine only
 )

@@ -130,6 +130,9 @@ func (r *semaRunning) Ways(load.Mode) []Way {
 	}}}
 }
 
+// Endpoints are where the nodes serve clients.
+func (r *semaRunning) Endpoints() []string { return r.endpoints }
+
 // status returns how the cluster is and which node leads it.
 func (r *semaRunning) status(ctx context.Context) (transport.ClusterStatus, int, error) {
 	status, err := r.admin.Status(ctx)

@@ -97,6 +97,9 @@ func (p *Process) WaitReady(ctx context.Context) error {
 	}
 }
 
+// Pid is the number of the process, which may be somebody else's once it has ended.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Ended is closed when the process has.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
