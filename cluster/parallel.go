@@ -26,7 +26,7 @@ import (
 // A write that fails is for ever, and ends the node.
 type parallelLog struct {
 	inner raft.LogStore
-	raft  atomic.Pointer[raft.Raft] // nil before it runs: then all is written at once
+	later atomic.Pointer[func([]*raft.Log) bool] // whether entries may be written later; nil: none may
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
@@ -60,7 +60,8 @@ func (l *parallelLog) runs(r *raft.Raft) {
 		}
 		return false
 	}))
-	l.raft.Store(r)
+	later := func(entries []*raft.Log) bool { return needFollower(r, entries) }
+	l.later.Store(&later)
 }
 
 // write writes what is pending until the log is closed.
@@ -84,11 +85,10 @@ func (l *parallelLog) write() {
 	}
 }
 
-// behind reports whether entries may be written later: they are a leader's, and no
-// quorum is without a follower.
-func (l *parallelLog) behind(entries []*raft.Log) bool {
-	r := l.raft.Load()
-	if r == nil || r.State() != raft.Leader {
+// needFollower reports whether no quorum for these entries is without a follower of
+// this node, their leader.
+func needFollower(r *raft.Raft, entries []*raft.Log) bool {
+	if r.State() != raft.Leader {
 		return false
 	}
 	for _, e := range entries {
@@ -110,7 +110,7 @@ func (l *parallelLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*ra
 
 // StoreLogs implements [raft.LogStore].
 func (l *parallelLog) StoreLogs(entries []*raft.Log) error {
-	if !l.behind(entries) {
+	if later := l.later.Load(); later == nil || !(*later)(entries) {
 		if err := l.flush(); err != nil {
 			return err
 		}

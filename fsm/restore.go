@@ -57,12 +57,20 @@ type snapshotDecoder struct {
 	last       string    // name of the semaphore before
 	lastTicket uint64    // number of the ticket before
 	before     clientRow // the client before
+	young      bool      // those clients are complete
 	done       bool
 }
 
 func (d *snapshotDecoder) record(num protowire.Number, body []byte, length uint64, sum uint32) error {
 	if num < d.seen || d.seen == 0 && num != stateRecord || num == stateRecord && d.seen != 0 {
 		return malformed("snapshot record %d after %d", num, d.seen)
+	}
+	if d.seen <= semaphoreRecord && num > semaphoreRecord {
+		d.state.semaphores.index()
+	}
+	if d.seen <= clientRecord && num > clientRecord {
+		d.indexYoung()
+		d.state.clients.old.index()
 	}
 	d.seen = num
 	switch num {
@@ -225,11 +233,20 @@ func (d *snapshotDecoder) client(body []byte) error {
 		clients.young.load(row.id, row.client)
 		return nil
 	}
+	d.indexYoung()
 	if _, both := clients.young.get(row.id); both {
 		return malformed("client %x in both generations", row.id)
 	}
 	clients.old.load(row.id, row.client)
 	return nil
+}
+
+// indexYoung is called when there are no more young clients.
+func (d *snapshotDecoder) indexYoung() {
+	if !d.young {
+		d.state.clients.young.index()
+		d.young = true
+	}
 }
 
 // check holds a row to the order of rows, after the one before, and of outcomes.

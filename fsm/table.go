@@ -38,10 +38,16 @@ func (t table[K, V]) set(key K, value V) {
 	t.tree.Set(row[K, V]{key, value})
 }
 
-// load is set for a key above all others, and faster.
-func (t table[K, V]) load(key K, value V) {
-	t.byKey[key] = value
-	t.tree.Load(row[K, V]{key, value})
+// load puts in a key above all others, which get and len do not know before index.
+func (t table[K, V]) load(key K, value V) { t.tree.Load(row[K, V]{key, value}) }
+
+// index is called once after all loads: a map that is made for so many grows no more.
+func (t *table[K, V]) index() {
+	t.byKey = make(map[K]V, t.tree.Len())
+	t.tree.Scan(func(r row[K, V]) bool {
+		t.byKey[r.key] = r.value
+		return true
+	})
 }
 
 func (t table[K, V]) delete(key K) {

@@ -58,6 +58,18 @@ func TestSabotageIsCaught(t *testing.T) {
 	}
 }
 
+// TestSabotageOfAcknowledgements: a leader that believes its followers before it has
+// written loses a hold that was acknowledged.
+func TestSabotageOfAcknowledgements(t *testing.T) {
+	sabotage.Set(sabotage.EarlyAcks)
+	defer sabotage.Set(sabotage.Nothing)
+	Run(t, Options{}, func(t *testing.T, c *Cluster) {
+		if acknowledged, known := ownLog(t, c); !acknowledged || known {
+			t.Errorf("acknowledged %v, and known afterwards %v", acknowledged, known)
+		}
+	})
+}
+
 // TestNothingIsCaught is the other side: the same build with nothing broken.
 func TestSabotageOfNothingIsNotCaught(t *testing.T) {
 	if verdicts := sabotaged(t, nil, false, false, false); len(verdicts) > 0 {
