@@ -19,7 +19,7 @@ import (
 
 // The defaults of [Config].
 const (
-	DefaultElectionTimeout   = 500 * time.Millisecond
+	DefaultElectionTimeout   = 400 * time.Millisecond
 	DefaultWatchdogTimeout   = 10 * time.Second
 	DefaultOverdueRetention  = 24 * time.Hour
 	DefaultWaiterLinger      = 5 * time.Second
@@ -77,7 +77,7 @@ type Config struct {
 
 	// ElectionTimeout is how long followers wait for a silent leader before
 	// one of them runs, up to twice that long. At least ten times the 99th
-	// percentile of an fsync. 500 ms if zero.
+	// percentile of an fsync. 400 ms if zero.
 	ElectionTimeout time.Duration
 	// WatchdogTimeout is how long one disk operation may take before the node
 	// ends itself, so that another can lead. 10 s if zero.

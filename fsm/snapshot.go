@@ -104,16 +104,33 @@ func (c *capture) write(to io.Writer) error {
 		b = appendUint(b, 7, c.lastTicket)
 		return appendUint(b, 8, uint64(c.tickets.Len()))
 	})
-	writeRows(w, c.mu, c.semaphores, semaphoreRecord, func(b []byte, r row[string, *semaphore]) []byte {
-		return r.value.append(b, c.holdersOf(r.value))
-	})
+	var holders [][]hold
+	var holds []hold // of all of a page
+	writeRows(w, c.semaphores, semaphoreRecord, func(page []row[string, *semaphore]) {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		holders, holds = holders[:0], holds[:0]
+		for i := range page {
+			first := len(holds)
+			holds = append(holds, c.holdersOf(page[i].value)...)
+			holders = append(holders, holds[first:len(holds):len(holds)])
+		}
+	}, func(b []byte, i int, r row[string, *semaphore]) []byte { return r.value.append(b, holders[i]) })
+	var records []client
 	for number, generation := range c.clients {
-		writeRows(w, c.mu, generation, clientRecord, func(b []byte, r row[sema.ClientID, *client]) []byte {
-			was := c.recordOf(r.value)
-			return was.append(b, r.key, uint64(number))
+		writeRows(w, generation, clientRecord, func(page []row[sema.ClientID, *client]) {
+			c.mu.RLock()
+			defer c.mu.RUnlock()
+			records = records[:0]
+			for i := range page {
+				records = append(records, c.recordOf(page[i].value))
+			}
+		}, func(b []byte, i int, r row[sema.ClientID, *client]) []byte {
+			return records[i].append(b, r.key, uint64(number))
 		})
 	}
-	writeRows(w, c.mu, c.tickets, ticketRecord, func(b []byte, r row[uint64, *ticket]) []byte { return r.value.append(b) })
+	writeRows(w, c.tickets, ticketRecord, func([]row[uint64, *ticket]) {},
+		func(b []byte, _ int, r row[uint64, *ticket]) []byte { return r.value.append(b) })
 	length, sum := w.length, w.sum
 	w.record(trailerRecord, func(b []byte) []byte { return appendTrailer(b, length, sum) })
 	if w.err != nil {
@@ -202,21 +219,21 @@ func (w *recordWriter) raw(b []byte) {
 	w.sum = crc32.Update(w.sum, castagnoli, b)
 }
 
-// pageRows is how many records are encoded while no entry can be applied: a tenth of a
-// millisecond.
+// pageRows is how many values are read at a time, while no entry can be applied: for some
+// ten microseconds. Few, because a reader that is stopped by the operating system
+// there stops Apply with it.
 const pageRows = 128
 
-// writeRows writes a record for each row, a page at a time, and to the disk without
-// holding mu. The rows themselves do not change any more.
-func writeRows[K comparable, V any](w *recordWriter, mu *sync.RWMutex, all rows[K, V], num protowire.Number, body func([]byte, row[K, V]) []byte) {
+// writeRows writes a record for each row, a page at a time: take reads what may change
+// of the rows of a page, body then encodes its i-th row. The rows do not change.
+func writeRows[K comparable, V any](w *recordWriter, all rows[K, V], num protowire.Number, take func([]row[K, V]), body func(b []byte, i int, r row[K, V]) []byte) {
 	page := make([]row[K, V], 0, pageRows)
 	write := func() bool {
+		take(page)
 		w.buf = w.buf[:0]
-		mu.RLock()
 		for i := range page {
-			w.buf = appendMessage(w.buf, num, func(b []byte) []byte { return body(b, page[i]) })
+			w.buf = appendMessage(w.buf, num, func(b []byte) []byte { return body(b, i, page[i]) })
 		}
-		mu.RUnlock()
 		w.raw(w.buf)
 		page = page[:0]
 		return w.err == nil

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -50,21 +53,40 @@ restart it or replace the disk, the others go on meanwhile.`,
 		"how long the leader may be silent before another\none is elected")
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
+	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		var unreachable error
+		var unreachable, negative error
+		if *processors < 0 {
+			negative = &sema.InvalidError{Field: "processors", Value: strconv.Itoa(*processors), Limit: "0 or more"}
+		}
 		if cfg.GRPCAddr == "" { // fine for a node that is embedded
 			unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 		}
 		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
-		if err := errors.Join(err, unreachable, cfg.Validate()); err != nil {
+		if err := errors.Join(err, unreachable, negative, cfg.Validate()); err != nil {
 			return err
 		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
+		computeOn(*processors)
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// computeOn bounds the processors that goroutines run on at once. A node hands every
+// command from goroutine to goroutine and computes little: with one more processor than
+// it needs each hand-over wakes a thread, which costs more than what is handed over.
+// And network and disk want processors too. Hence half of what there is, see
+// docs/performance.md.
+func computeOn(n int) {
+	if n == 0 && os.Getenv("GOMAXPROCS") == "" {
+		n = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
 }
 
 // serve runs a node until ctx ends, which is no error, or until the node ends by

@@ -51,6 +51,7 @@ func TestWrongUsage(t *testing.T) {
 		{"bench where", []string{"bench", "--endpoints", ""}, []string{"Endpoints["}},
 
 		{"serve without flags", []string{"serve"}, []string{"invalid grpc-addr", "; invalid id", "; invalid raft-addr", "; invalid data-dir"}},
+		{"fewer processors than none", with("--processors", "-1"), []string{`invalid processors "-1": want 0 or more`}},
 		{"two faults", with("--id", "n/1", "--peers", "n1"), []string{`invalid peers "n1"`, `; invalid id "n/1"`}},
 		{"no port to listen on", with("--raft-addr", "localhost"), []string{`invalid raft-addr "localhost"`, "HOST:PORT"}},
 		{"empty peer", with("--peers", "n1=127.0.0.1:1,,n2=127.0.0.1:2"), []string{`invalid peers ""`, "ID=HOST:PORT"}},
