@@ -27,7 +27,9 @@ type office struct {
 	awaited *expiry
 	waiters *waiters
 	queue   chan *proposal
-	queued  atomic.Int64 // commands in queue
+	queued  atomic.Int64  // commands in queue
+	wakeAt  atomic.Int64  // how many of them the proposer waits for
+	enough  chan struct{} // holds one token: so many there are
 	ctx     context.Context
 	ended   chan struct{} // closed when the proposer has answered all that it took
 }
@@ -108,9 +110,11 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				awaited: newExpiry(),
 				waiters: newWaiters(n.cfg.WaiterLinger, n.cfg.WaiterGrace),
 				queue:   make(chan *proposal, queueLength),
+				enough:  make(chan struct{}, 1),
 				ctx:     ctx,
 				ended:   make(chan struct{}),
 			}
+			o.wakeAt.Store(never)
 			if _, err = o.await(o.launch(nil)); err == nil {
 				return o, nil
 			}

@@ -136,11 +136,18 @@ func (o *office) answerTo(ctx context.Context, p *proposal) ([]fsm.Result, error
 // bound the answer is [sema.ErrOverloaded].
 func (o *office) enqueue(p *proposal) error {
 	n := int64(len(p.commands))
-	if o.queued.Add(n) > int64(cap(o.queue)) {
+	queued := o.queued.Add(n)
+	if queued > int64(cap(o.queue)) {
 		o.queued.Add(-n)
 		return sema.ErrOverloaded
 	}
 	o.queue <- p // there is room
+	if queued >= o.wakeAt.Load() {
+		select {
+		case o.enough <- struct{}{}:
+		default:
+		}
+	}
 	select {
 	case <-o.ended: // perhaps nobody looks into the queue any more
 		p.refuse(o.node.notLeader())

@@ -31,9 +31,10 @@ const (
 // the entry before was being committed, stamps them and proposes them as one
 // entry. This is group commit (Gawlick and Kinkade, 1985), whose size adapts to the
 // load, with no timer that would delay a lone command. Small entries do not wait for
-// each other: so a hand-over need not wait until the last owner is back in line.
+// each other: so a hand-over need not wait until the last owner is back in line. After
+// a large one those who come again at once are waited for, see [returning].
 func (o *office) propose() {
-	flight := flight{entries: make(chan *entry, maxEntries), landed: make(chan int, maxEntries)}
+	flight := flight{entries: make(chan *entry, maxEntries), landed: make(chan *entry, maxEntries)}
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
@@ -58,14 +59,23 @@ func (o *office) propose() {
 // flight is what is proposed and not answered yet.
 type flight struct {
 	entries  chan *entry // in the order of the log; has room for all
-	landed   chan int    // how many commands an entry had that is committed, or never will be
+	landed   chan *entry // committed, or never will be
 	n        int         // entries
 	commands int
+	back     returning
 }
 
 // full reports whether another entry has to wait.
 func (f *flight) full() bool {
 	return f.n == maxEntries || f.n > 0 && f.commands >= smallEntries
+}
+
+// land takes in that an entry has landed, while so many commands wait.
+func (f *flight) land(e *entry, waiting int) {
+	f.n, f.commands = f.n-1, f.commands-e.size
+	if e.lone >= smallEntries && e.err == nil {
+		f.back.expect(e.lone+waiting, e.took)
+	}
 }
 
 // fly proposes one entry after the other until the office ends.
@@ -76,16 +86,17 @@ func (o *office) fly(f *flight) {
 			select {
 			case <-o.ctx.Done():
 				return
-			case n := <-f.landed:
-				f.n, f.commands = f.n-1, f.commands-n
+			case e := <-f.landed:
+				f.land(e, 0)
 				continue
 			case next = <-o.queue:
 			}
 		}
 		for f.full() {
-			f.commands -= <-f.landed
-			f.n--
+			e := <-f.landed
+			f.land(e, len(next.commands)+int(o.queued.Load()))
 		}
+		o.awaitReturn(&f.back, len(next.commands))
 		if o.ctx.Err() != nil {
 			if next.started != nil {
 				next.refuse(o.node.notLeader())
@@ -140,15 +151,18 @@ func endsByTime(c *fsm.Command) bool {
 type entry struct {
 	batch  []*proposal
 	size   int           // commands
+	lone   int           // of them, those with a caller of their own
 	asked  time.Duration // when, by the host's clock
 	future raft.ApplyFuture
-	err    error // it could not be proposed
+	err    error         // it could not be proposed
+	took   time.Duration // from asking to landing
 }
 
 // land waits for an entry and answers everyone in it.
-func (o *office) land(e *entry, landed chan<- int) {
+func (o *office) land(e *entry, landed chan<- *entry) {
 	results, err := o.await(e)
-	landed <- e.size
+	e.took = o.node.cfg.Host.Clock.Monotonic() - e.asked
+	landed <- e
 	for _, p := range e.batch {
 		if err != nil {
 			p.answer(nil, err)
@@ -193,6 +207,9 @@ func (o *office) launch(batch []*proposal) *entry {
 	e := &entry{batch: batch}
 	for _, p := range batch {
 		e.size += len(p.commands)
+		if len(p.commands) == 1 {
+			e.lone++
+		}
 	}
 	commands := make([]fsm.Command, 0, e.size)
 	for _, p := range batch {
