@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -75,6 +76,9 @@ func (l *parallelLog) write() {
 		if len(l.pending) == 0 || l.err != nil {
 			return
 		}
+		l.mu.Unlock()
+		runtime.Gosched() // those who send it go first: a disk keeps a processor busy for a while
+		l.mu.Lock()
 		batch := l.pending
 		l.mu.Unlock()
 		err := l.inner.StoreLogs(batch)

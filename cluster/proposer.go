@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -97,6 +98,7 @@ func (o *office) fly(f *flight) {
 			f.land(e, len(next.commands)+int(o.queued.Load()))
 		}
 		o.awaitReturn(&f.back, len(next.commands))
+		runtime.Gosched() // whoever is about to ask goes first, and travels along
 		if o.ctx.Err() != nil {
 			if next.started != nil {
 				next.refuse(o.node.notLeader())
