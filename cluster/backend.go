@@ -62,7 +62,7 @@ func (b backend) Touch(ctx context.Context, req transport.TouchRequest) (sema.In
 // touchesAhead is how many proposals of one TouchAll are under way or in the queue at
 // once. With more, a client that has many locks would hold up all others by as many
 // entries as it takes to touch them; with these, by one.
-const touchesAhead = fsm.MaxCommands / maxTogether
+const touchesAhead = maxProposed / maxTogether
 
 // TouchAll implements [transport.Backend].
 func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([]transport.TouchOutcome, error) {

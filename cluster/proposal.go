@@ -33,9 +33,14 @@ type proposal struct {
 	one     [1]fsm.Command // where commands are, if it is one that was started
 }
 
-// maxTogether bounds the commands of one proposal, so that several fit into an
-// entry.
-const maxTogether = fsm.MaxCommands / 4
+const (
+	// maxProposed bounds the commands in an entry. The state machine takes more, but
+	// answers nobody else meanwhile; and the work that an entry costs by itself, divided
+	// by so many, is small.
+	maxProposed = fsm.MaxCommands / 2
+	// maxTogether bounds the commands of one proposal, so that several fit into an entry.
+	maxTogether = maxProposed / 2
+)
 
 func newProposal(commands ...fsm.Command) *proposal {
 	return &proposal{commands: commands, done: make(chan struct{})}

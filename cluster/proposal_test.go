@@ -79,13 +79,13 @@ func TestWhatEndsByTimeGoesLast(t *testing.T) {
 }
 
 func TestBatchesAreBounded(t *testing.T) {
-	o := testOffice(2 * fsm.MaxCommands)
-	for range 2 * fsm.MaxCommands {
+	o := testOffice(2 * maxProposed)
+	for range 2 * maxProposed {
 		if err := o.enqueue(newProposal(fsm.Command{Kind: fsm.Query})); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if batch, left := o.gather(<-o.queue); len(batch) != fsm.MaxCommands || left == nil {
+	if batch, left := o.gather(<-o.queue); len(batch) != maxProposed || left == nil {
 		t.Fatalf("%d commands in a batch, %v left", len(batch), left)
 	}
 }
@@ -119,7 +119,7 @@ func TestManyTogetherCountOneByOne(t *testing.T) {
 		}
 		sizes = append(sizes, size)
 	}
-	if want := []int{1 + 3*maxTogether, 4 * maxTogether, maxTogether}; !slices.Equal(sizes, want) {
+	if want := []int{1 + maxTogether, maxProposed, maxProposed, maxProposed, maxTogether}; !slices.Equal(sizes, want) {
 		t.Fatalf("batches of %v commands, want %v", sizes, want)
 	}
 	if n := o.queued.Load(); n != 0 {

@@ -122,7 +122,7 @@ func (o *office) gather(first *proposal) (all []*proposal, left *proposal) {
 	var batch, ending []*proposal
 	size := 0
 	for p := first; ; {
-		if size += len(p.commands); size > fsm.MaxCommands {
+		if size += len(p.commands); size > maxProposed {
 			return append(batch, ending...), p
 		}
 		o.queued.Add(-int64(len(p.commands)))

@@ -1,10 +1,6 @@
 package cluster
 
-import (
-	"time"
-
-	"github.com/semanode/sema/fsm"
-)
+import "time"
 
 // returning is whom the proposer waits for a moment. Under a steady load most of those
 // who are answered together ask again together: an entry that is proposed just before
@@ -37,7 +33,7 @@ func (r *returning) expect(n int, took time.Duration) {
 		r.skip--
 		return
 	}
-	r.want, r.until = min(n*returnShare/100, fsm.MaxCommands), time.Now().Add(min(took, maxPatience))
+	r.want, r.until = min(n*returnShare/100, maxProposed), time.Now().Add(min(took, maxPatience))
 }
 
 // awaitReturn waits for them; taken were taken out of the queue already.
