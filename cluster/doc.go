@@ -25,7 +25,7 @@
 // A call on the leader becomes a command in a bounded queue. The proposer takes
 // all that waits, stamps it with cluster time and the term, and proposes it as
 // one log entry; what comes meanwhile travels in the next, which waits for the one before
-// unless both are small. Once a majority has
+// unless both are small, and a moment for those whom that one has answered. Once a majority has
 // the entry on disk, the state machine decides each command and the callers get
 // its answers. Only a refusal, "somebody else holds it", may skip the log.
 //
@@ -45,10 +45,12 @@
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
 //	supervise      carries out the end                      fed by Close, Kill and faults
 //	heartbeats     requests for raft's main loop            ends with the transport
+//	parallelLog    writes what a leader has taken           fed by raft; ends before the disk closes
 //
 // and while it leads:
 //
 //	serveTerm      one term of office                       ends with leadership
+//	forward        a follower's acknowledgements, held back ends with raft's pipeline; one each
 //	propose        the proposer                             fed by the office's queue
 //	land           answers entries, in order                fed by the proposer
 //	watchDeadlines the heaps of deadlines, the sweep        ticks, and the next deadline

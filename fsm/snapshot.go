@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -224,10 +225,18 @@ func (w *recordWriter) raw(b []byte) {
 // there stops Apply with it.
 const pageRows = 128
 
+// After so many pages, some tenth of a millisecond, the writer rests. On a single
+// processor that is when the network is looked at: as long as there is a goroutine to run
+// Go does so every 10 ms only, and to yield does not help.
+const (
+	restPages = 2
+	rest      = 50 * time.Microsecond
+)
+
 // writeRows writes a record for each row, a page at a time: take reads what may change
 // of the rows of a page, body then encodes its i-th row. The rows do not change.
 func writeRows[K comparable, V any](w *recordWriter, all rows[K, V], num protowire.Number, take func([]row[K, V]), body func(b []byte, i int, r row[K, V]) []byte) {
-	page := make([]row[K, V], 0, pageRows)
+	page, pages := make([]row[K, V], 0, pageRows), 0
 	write := func() bool {
 		take(page)
 		w.buf = w.buf[:0]
@@ -236,6 +245,9 @@ func writeRows[K comparable, V any](w *recordWriter, all rows[K, V], num protowi
 		}
 		w.raw(w.buf)
 		page = page[:0]
+		if pages++; pages%restPages == 0 {
+			time.Sleep(rest)
+		}
 		return w.err == nil
 	}
 	all.Scan(func(r row[K, V]) bool {

@@ -23,6 +23,8 @@ const (
 	maxTogether = 1000
 	// minSweep is how far apart sweeps are at least, as each looks at all open calls.
 	minSweep = 5 * time.Millisecond
+	// gatherMore is how many have to have come meanwhile to be worth another look.
+	gatherMore = 4
 )
 
 // Stream carries the calls of many goroutines to one node, in an exchange: what waits
@@ -289,7 +291,7 @@ func (l *link) send(st grpc.ClientStream) {
 		case <-l.ctx.Done():
 			return
 		}
-		runtime.Gosched() // whoever is about to call goes first, and travels along
+		l.gather()
 		for more := true; more; {
 			var last bool
 			message, more, last = l.take(message[:0])
@@ -301,6 +303,21 @@ func (l *link) send(st grpc.ClientStream) {
 				return
 			}
 		}
+	}
+}
+
+// gather lets those who are about to call go first, so that they travel along: as long
+// as each time others have come. Whoever is alone waits for nobody.
+func (l *link) gather() {
+	for came := 0; ; {
+		runtime.Gosched()
+		l.stream.mu.Lock()
+		n := len(l.queue)
+		l.stream.mu.Unlock()
+		if n-came < gatherMore || n >= maxTogether {
+			return
+		}
+		came = n
 	}
 }
 
@@ -342,6 +359,7 @@ func remaining(now, deadline time.Time) time.Duration {
 func (l *link) receive(st grpc.ClientStream) error {
 	var message Undecoded
 	var answers []answerMessage
+	var woken []*pending
 	for {
 		if err := st.RecvMsg(&message); err != nil {
 			return err
@@ -351,13 +369,24 @@ func (l *link) receive(st grpc.ClientStream) error {
 		if err != nil {
 			return status.Errorf(codes.Internal, "an ExchangeResponse that cannot be read: %v", err)
 		}
-		l.deliver(answers, draining)
+		woken = l.deliver(answers, draining, woken[:0])
 		clear(answers)
+		clear(woken)
 	}
 }
 
-// deliver gives answers to those who wait for them.
-func (l *link) deliver(answers []answerMessage, draining bool) {
+// deliver gives answers to those who wait for them. It wakes them when all have theirs:
+// the first would wait for the lock else, to call again.
+func (l *link) deliver(answers []answerMessage, draining bool, woken []*pending) []*pending {
+	woken = l.note(answers, draining, woken)
+	for _, p := range woken {
+		signal(p.news)
+	}
+	return woken
+}
+
+// note takes in answers, and returns whom they are for.
+func (l *link) note(answers []answerMessage, draining bool, woken []*pending) []*pending {
 	l.stream.mu.Lock()
 	defer l.stream.mu.Unlock()
 	l.heard = true
@@ -378,13 +407,14 @@ func (l *link) deliver(answers []answerMessage, draining bool) {
 			p.call.Answer, p.over = m.Answer, true
 			named(&p.call.Info, p.call.Name)
 		}
-		signal(p.news)
+		woken = append(woken, p)
 	}
 	if draining {
 		l.draining = true
 		l.retire()
 		signal(l.wake)
 	}
+	return woken
 }
 
 // named gives a hold the name that the answer left out.

@@ -33,7 +33,7 @@ func (e *etcd) Find(context.Context) (About, error) {
 	about := About{Name: "etcd", Version: version.Version, Settings: "three processes of the embedded server, which is the program's code; settings: default"}
 	if e.tuned {
 		about.Name = "etcd, tuned"
-		about.Settings += ", but an election timeout of 500 ms and a heartbeat of 50 ms"
+		about.Settings += ", but an election timeout of 400 ms and a heartbeat of 40 ms"
 	}
 	return about, nil
 }
@@ -54,7 +54,7 @@ func (e *etcd) Start(ctx context.Context, dir string) (_ Running, err error) {
 		args := []string{"peer", "etcd", "-name", id, "-dir", filepath.Join(dir, id), "-clients", "http://" + clients[i], "-peers", "http://" + peers[i],
 			"-cluster", pairs(ids, peers, "http://")}
 		if e.tuned {
-			args = append(args, "-election", "500", "-heartbeat", "50")
+			args = append(args, "-election", "400", "-heartbeat", "40")
 		}
 		specs = append(specs, proc.Spec{Path: self, Args: args, Ready: etcdReady})
 	}
