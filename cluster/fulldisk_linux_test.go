@@ -67,6 +67,9 @@ func newFilled(t *testing.T, store cluster.LogStore) *filled {
 	t.Logf("-cutseed %d", *cutSeed)
 	f := &filled{ledger: newLedger(), dir: t.TempDir(), r: rand.New(rand.NewPCG(*cutSeed, 0))}
 	if err := unix.Mount("none", f.dir, "tmpfs", 0, fmt.Sprintf("size=%d", tmpfsSize)); err != nil {
+		if os.Getenv("SEMA_REQUIRE_CRASHDISK") != "" {
+			t.Fatal(err)
+		}
 		t.Skipf("no mount of our own here: %v", err)
 	}
 	t.Cleanup(func() {

@@ -84,13 +84,7 @@ func (b *bench) keep(ctx context.Context, k keeping) (err error) {
 	if err != nil {
 		return err
 	}
-	lost, soonest := 0, k.timeout
-	for _, l := range held {
-		if l.Context().Err() != nil {
-			lost++
-		}
-		soonest = min(soonest, time.Until(l.Deadline()))
-	}
+	lost, soonest := health(held, k.timeout)
 	t := b.table(k.title, "", "")
 	t.add("acquired", fmt.Sprintf("%s per second, all in %s", count(int(float64(k.locks)/filled.Seconds())), seconds(filled)))
 	t.add("lost, in "+seconds(use.wall), count(lost))
@@ -123,6 +117,18 @@ type use struct {
 	memory  roles[int64]
 	own     int64
 	probe   load.Result
+}
+
+// health is how many locks are lost, and how near the nearest of the others is to it.
+func health(held []*client.Lock, timeout time.Duration) (lost int, soonest time.Duration) {
+	soonest = timeout
+	for _, l := range held {
+		if l.Context().Err() != nil {
+			lost++
+		}
+		soonest = min(soonest, time.Until(l.Deadline()))
+	}
+	return lost, soonest
 }
 
 func (b *bench) use(ctx context.Context, f *fleet) (u use, err error) {
