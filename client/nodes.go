@@ -71,6 +71,7 @@ func newNodes(cfg Config) (*nodes, error) {
 		creds = credentials.NewTLS(cfg.TLS)
 	}
 	ns := &nodes{unary: cfg.Unary, options: []grpc.DialOption{
+		grpc.WithStaticStreamWindowSize(1 << 20), grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(transport.ReconnectParams),
 		transport.SentOption(),

@@ -48,6 +48,8 @@ func (p *Peers) Client(addr string) (semav1.SemaClient, error) {
 			grpc.WithConnectParams(ReconnectParams),
 			// A node that vanished without a word is noticed within 15 s.
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+			grpc.WithStaticStreamWindowSize(1<<20),
+			grpc.WithStaticConnWindowSize(1<<20),
 			SentOption())
 		if err != nil {
 			return nil, err

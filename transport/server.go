@@ -68,6 +68,8 @@ func NewServer(cfg ServerConfig) *Server {
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
+			grpc.StaticStreamWindowSize(1<<20),
+			grpc.StaticConnWindowSize(1<<20),
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.MaxHeaderListSize(16<<10),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
