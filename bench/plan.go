@@ -14,6 +14,7 @@ import (
 	"github.com/semanode/sema/bench/internal/peer"
 	"github.com/semanode/sema/bench/internal/report"
 	"github.com/semanode/sema/internal/load"
+	"github.com/semanode/sema/internal/tuning"
 )
 
 // bench is one run of everything that was asked for.
@@ -34,6 +35,8 @@ type found struct {
 // measure does it all. What fails is in the data; the error says that it is not worth
 // going on.
 func measure(ctx context.Context, o options, log io.Writer) (_ report.Data, err error) {
+	tuning.Processors(0) // as semanode bench does; the load has one process, for all peers
+	tuning.HeapFloor()
 	dir, err := os.MkdirTemp(o.dir, "sema-bench")
 	if err != nil {
 		return report.Data{}, err

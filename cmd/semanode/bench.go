@@ -12,6 +12,7 @@ import (
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/internal/load"
+	"github.com/semanode/sema/internal/tuning"
 )
 
 const benchHelp = `Bench puts a load on a cluster and tells how much of it the cluster bears, and
@@ -69,6 +70,7 @@ func newBenchCmd(env func(string) string) *cobra.Command {
 	cmd.Flags().Float64Var(&b.config.Rate, "rate", 0, "how `MANY` cycles are due per second, over all workers\n(default as fast as they go)")
 	cmd.Flags().IntVar(&b.clients, "clients", 1, fmt.Sprintf("how many clients the workers share, 1 to %d", maxBenchClients))
 	cmd.Flags().DurationVar(&b.hold, "timeout", sema.DefaultTimeout, "of the holds: when they end should this process die,\n100ms to 168h")
+	cmd.Flags().IntVar(&b.processors, "processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "do not tell the progress")
 	b.request = addRequest(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return b.run(cmd) }
@@ -86,6 +88,8 @@ type bench struct {
 	clients int
 	hold    time.Duration // how long holds stand without a touch
 	quiet   bool
+
+	processors int // that the load computes on; 0: half of them
 }
 
 // validate reports every fault, joined.
@@ -97,7 +101,7 @@ func (b *bench) validate() error {
 	if b.request.timeout <= 0 || b.request.timeout > load.MaxDuration {
 		patience = &sema.InvalidError{Field: "rpc-timeout", Value: b.request.timeout.String(), Limit: fmt.Sprintf("more than 0, at most %v", load.MaxDuration)}
 	}
-	return errors.Join(b.config.Validate(), clients, sema.ValidateTimeout(b.hold), patience)
+	return errors.Join(b.config.Validate(), clients, validateProcessors(b.processors), sema.ValidateTimeout(b.hold), patience)
 }
 
 // run measures and prints the result, also if ctx ended before it was complete.
@@ -107,6 +111,8 @@ func (b *bench) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	b.config.Patience = b.request.timeout
+	tuning.Processors(b.processors)
+	tuning.HeapFloor()
 	clients, err := b.connectAll(cmd.Context())
 	defer func() {
 		for _, c := range clients {

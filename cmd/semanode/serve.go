@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/internal/tuning"
 )
 
 func newServeCmd() *cobra.Command {
@@ -56,37 +55,29 @@ restart it or replace the disk, the others go on meanwhile.`,
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		var unreachable, negative error
-		if *processors < 0 {
-			negative = &sema.InvalidError{Field: "processors", Value: strconv.Itoa(*processors), Limit: "0 or more"}
-		}
+		var unreachable error
 		if cfg.GRPCAddr == "" { // fine for a node that is embedded
 			unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 		}
 		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
-		if err := errors.Join(err, unreachable, negative, cfg.Validate()); err != nil {
+		if err := errors.Join(err, unreachable, validateProcessors(*processors), cfg.Validate()); err != nil {
 			return err
 		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
-		computeOn(*processors)
+		tuning.Processors(*processors)
+		tuning.HeapFloor()
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-// computeOn bounds the processors that goroutines run on at once. A node hands every
-// command from goroutine to goroutine and computes little: with one more processor than
-// it needs each hand-over wakes a thread, which costs more than what is handed over.
-// And network and disk want processors too. Hence half of what there is, see
-// docs/performance.md.
-func computeOn(n int) {
-	if n == 0 && os.Getenv("GOMAXPROCS") == "" {
-		n = max(1, runtime.GOMAXPROCS(0)/2)
+// validateProcessors refuses what no machine has.
+func validateProcessors(n int) error {
+	if n < 0 {
+		return &sema.InvalidError{Field: "processors", Value: strconv.Itoa(n), Limit: "0 or more"}
 	}
-	if n > 0 {
-		runtime.GOMAXPROCS(n)
-	}
+	return nil
 }
 
 // serve runs a node until ctx ends, which is no error, or until the node ends by
