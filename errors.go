@@ -37,6 +37,9 @@ var (
 	ErrAttemptFinished = errors.New("sema: attempt already finished")
 	// ErrClosed: the client or node was closed. Nothing was changed.
 	ErrClosed = errors.New("sema: closed")
+	// ErrMembership: the cluster's members cannot be changed like that, or this node is
+	// none of them. Nothing was changed.
+	ErrMembership = errors.New("sema: membership")
 )
 
 // InvalidError tells which argument was refused and why. It matches

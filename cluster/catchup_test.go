@@ -108,8 +108,8 @@ func TestFollowerMissedTooMuch(t *testing.T) { // not parallel: it keeps both co
 	})
 	here := h.start("n1")
 	h.start("n2")
-	h.leader() // in this process
 	process := h.startProcess("n3")
+	h.leader()
 	h.writeEntries(1)
 	h.sigkill(process)
 

@@ -59,6 +59,14 @@ type Config struct {
 	// membership is on disk; the list may be left out, and if it is given it
 	// must be the founding one.
 	Peers []Peer
+	// Join are raft addresses of members of a cluster that this node is to become a
+	// member of, on its first start, instead of Peers: one that answers is enough. On
+	// later starts it is of no matter.
+	Join []string
+	// RaftAdvertise is the host:port at which other nodes reach RaftAddr, if that is
+	// neither what Peers says of this node nor RaftAddr as bound. A node that comes
+	// back with another one tells the cluster.
+	RaftAdvertise string
 	// ClusterName tells apart two clusters that were founded with the same
 	// list of peers. Optional; the same on every node, for good.
 	ClusterName string
@@ -121,8 +129,14 @@ func (c Config) Validate() error {
 	if c.GRPCAdvertise != "" {
 		errs = append(errs, validateAddr("grpc-advertise", c.GRPCAdvertise))
 	}
+	if c.RaftAdvertise != "" {
+		errs = append(errs, validateAddr("raft-advertise", c.RaftAdvertise))
+	}
 	if len(c.Peers) > 0 {
-		errs = append(errs, c.validatePeers())
+		errs = append(errs, c.validatePeers(true))
+	}
+	for _, addr := range c.Join {
+		errs = append(errs, validateAddr("join", addr))
 	}
 	if c.LogStore != "" && c.LogStore != WAL && c.LogStore != BoltDB {
 		errs = append(errs, invalid("log-store", string(c.LogStore), string(WAL)+" or "+string(BoltDB)))
@@ -145,7 +159,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) validatePeers() error {
+// validatePeers reports every fault of the list. self is whether this node is to be in it.
+func (c Config) validatePeers(self bool) error {
 	var errs []error
 	ids, addrs := map[string]bool{}, map[string]bool{}
 	for _, p := range c.Peers {
@@ -158,7 +173,7 @@ func (c Config) validatePeers() error {
 		}
 		ids[p.ID], addrs[p.Addr] = true, true
 	}
-	if !ids[c.ID] {
+	if self && !ids[c.ID] {
 		errs = append(errs, invalid("peers", formatPeers(c.Peers), "a list with this node, "+strconv.Quote(c.ID)+", in it"))
 	}
 	return errors.Join(errs...)

@@ -33,8 +33,19 @@ type foundingRecord struct {
 	// LogStore is where the log is, by a name; none is BoltDB. It has another format,
 	// so that builds which know of one store only do not take an empty one for the log.
 	LogStore LogStore `json:"logStore,omitempty"`
+	// Incarnation tells this disk from one that the node had before and lost: made up
+	// when the directory was claimed, hexadecimal. Empty: from before there was one.
+	Incarnation string `json:"incarnation,omitempty"`
+	// Founders are the founding members with their incarnations, ID=hexadecimal,...,
+	// from the moment on at which this node has heard from all of them.
+	Founders string `json:"founders,omitempty"`
+	// Joined is true for a node that is no founding member. It is a member from the log
+	// entry Admitted on.
+	Joined   bool   `json:"joined,omitempty"`
+	Admitted uint64 `json:"admitted,omitempty"`
 	// Bootstrapped is false until the log holds the founding membership. From
-	// then on a missing log means that it was lost, and with it the node's votes.
+	// then on a missing log means that it was lost, and with it the node's votes. For a
+	// node that joined it is false until it was admitted.
 	Bootstrapped bool `json:"bootstrapped"`
 }
 
@@ -42,6 +53,7 @@ type foundingRecord struct {
 const (
 	foundingFormat = 1 // the log is in BoltDB
 	storesFormat   = 2 // LogStore tells
+	joinedFormat   = 3 // the same, and Joined is true
 )
 
 // ReadFounding returns what the data directory was made for, or an error that
@@ -69,8 +81,8 @@ func parseFounding(data []byte, path string) (foundingRecord, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
 	}
-	if r.Format != foundingFormat && r.Format != storesFormat {
-		return r, fmt.Errorf("%s has format %d, this build knows %d and %d: use the version of semanode that wrote it", path, r.Format, foundingFormat, storesFormat)
+	if r.Format < foundingFormat || r.Format > joinedFormat {
+		return r, fmt.Errorf("%s has format %d, this build knows %d to %d: use the version of semanode that wrote it", path, r.Format, foundingFormat, joinedFormat)
 	}
 	if err := r.check(); err != nil {
 		return r, fmt.Errorf("%s is damaged: %w; %s", path, err, cure)
@@ -85,13 +97,19 @@ func (r foundingRecord) check() error {
 		return fmt.Errorf("peers %q", r.Peers)
 	}
 	cfg := Config{ID: r.NodeID, ClusterName: r.ClusterName, Peers: peers}
-	if err := cfg.validatePeers(); err != nil {
+	if err := cfg.validatePeers(!r.Joined); err != nil {
 		return fmt.Errorf("node %q with peers %q", r.NodeID, r.Peers)
+	}
+	if _, err := r.incarnation(); err != nil || r.Joined && r.Incarnation == "" {
+		return fmt.Errorf("incarnation %q", r.Incarnation)
+	}
+	if _, err := r.founders(); err != nil {
+		return err
 	}
 	if id := cfg.clusterID(); r.ClusterID != hex.EncodeToString(id[:]) {
 		return fmt.Errorf("cluster id %q is not that of its peers", r.ClusterID)
 	}
-	if (r.Format == storesFormat) != (r.LogStore == WAL) || r.LogStore != WAL && r.LogStore != "" {
+	if r != r.withStore(r.store()) || r.LogStore != WAL && r.LogStore != BoltDB && r.LogStore != "" {
 		return fmt.Errorf("log store %q in format %d", r.LogStore, r.Format)
 	}
 	return nil
@@ -149,19 +167,25 @@ func claimDirectory(cfg Config) (foundingRecord, error) {
 		}
 	}
 	r, err := newFounding(cfg)
-	if err != nil {
+	if err != nil || r.Joined { // such a one is claimed when its cluster is known
 		return r, err
 	}
 	return r, writeFounding(cfg.DataDir, r)
 }
 
 func newFounding(cfg Config) (foundingRecord, error) {
-	if len(cfg.Peers) == 0 {
-		return foundingRecord{}, invalid("peers", "", "the founding members, on a node's first start")
+	r := foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName, Incarnation: newIncarnation(), Joined: len(cfg.Join) > 0}
+	switch {
+	case r.Joined && len(cfg.Peers) > 0:
+		return foundingRecord{}, invalid("join", strings.Join(cfg.Join, ","), "either peers, to found a cluster, or join, to become a member of one that is there, on a node's first start")
+	case r.Joined:
+		r.Format = joinedFormat
+	case len(cfg.Peers) == 0:
+		return foundingRecord{}, invalid("peers", "", "the founding members, or nodes to join, on a node's first start")
+	default:
+		id := cfg.clusterID()
+		r.ClusterID, r.Peers = hex.EncodeToString(id[:]), formatPeers(cfg.Peers)
 	}
-	id := cfg.clusterID()
-	r := foundingRecord{Format: foundingFormat, NodeID: cfg.ID, ClusterName: cfg.ClusterName,
-		ClusterID: hex.EncodeToString(id[:]), Peers: formatPeers(cfg.Peers)}
 	if cfg.Host.OpenDisk == nil { // else the disk keeps its log in its own way
 		r = r.withStore(cmp.Or(cfg.LogStore, DefaultLogStore))
 	}

@@ -169,6 +169,9 @@ func (n *Node) stopServers() {
 	if n.peerServer != nil {
 		n.peerServer.Stop(ctx)
 	}
+	if n.doorServer != nil {
+		n.doorServer.Stop()
+	}
 }
 
 // stopRaft stops raft and waits. It waits itself for all its goroutines: those that

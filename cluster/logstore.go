@@ -38,9 +38,13 @@ func (r foundingRecord) store() LogStore {
 }
 
 func (r foundingRecord) withStore(s LogStore) foundingRecord {
-	r.Format, r.LogStore = storesFormat, s
-	if s == BoltDB {
+	switch r.LogStore = s; {
+	case r.Joined:
+		r.Format = joinedFormat
+	case s == BoltDB:
 		r.Format, r.LogStore = foundingFormat, ""
+	default:
+		r.Format = storesFormat
 	}
 	return r
 }

@@ -30,6 +30,10 @@ type Node struct {
 	log       hclog.Logger
 	session   *session.Session
 
+	record   record        // what the disk was made for
+	members  membership    // as committed
+	changing chan struct{} // holds one token: somebody changes the membership
+
 	machine *fsm.Machine
 	disk    host.Disk
 	mux     *transport.Mux
@@ -43,6 +47,7 @@ type Node struct {
 
 	local        *transport.Local // for Client
 	peerServer   *transport.Server
+	doorServer   *transport.DoorServer
 	clientServer *transport.Server // nil without GRPCAddr
 	grpcLis      net.Listener      // nil without GRPCAddr
 	grpcAddr     string            // as told to clients
@@ -80,14 +85,15 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	cfg = cfg.withDefaults()
 	n := &Node{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		machine: fsm.New(),
-		watcher: newWatcher(),
-		ending:  make(chan struct{}),
-		hurry:   make(chan struct{}),
-		aborted: make(chan struct{}),
-		done:    make(chan struct{}),
+		cfg:      cfg,
+		log:      cfg.Logger,
+		machine:  fsm.New(),
+		watcher:  newWatcher(),
+		changing: make(chan struct{}, 1),
+		ending:   make(chan struct{}),
+		hurry:    make(chan struct{}),
+		aborted:  make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.releaseAll())
@@ -102,8 +108,15 @@ func (n *Node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.clusterID = founding.ClusterID
 	if err := n.listen(ctx, founding); err != nil {
+		return err
+	}
+	if founding.ClusterID == "" {
+		if founding, err = n.findCluster(ctx, founding); err != nil {
+			return fmt.Errorf("no cluster to join: %w", err)
+		}
+	}
+	if err := n.belong(founding); err != nil {
 		return err
 	}
 	if err := n.openLog(founding); err != nil {
@@ -129,20 +142,22 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	if err != nil {
 		return fmt.Errorf("raft address: %w", err)
 	}
-	clusterID, err := hex.DecodeString(founding.ClusterID)
-	if err != nil || len(clusterID) != 16 {
-		return errors.Join(fmt.Errorf("%s is damaged: cluster id %q", foundingFile, founding.ClusterID), lis.Close())
-	}
-	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, ClusterID: [16]byte(clusterID), Dial: network.Dial, Logger: n.log})
+	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, Dial: network.Dial, Logger: n.log})
 	peers, err := ParsePeers(founding.Peers)
 	if err != nil {
 		return err
 	}
 	self := advertised(lis.Addr().String())
 	for _, p := range peers {
-		if p.ID == n.cfg.ID {
+		if p.ID == n.cfg.ID && !founding.Joined {
 			self = advertised(p.Addr)
 		}
+	}
+	if n.cfg.RaftAdvertise != "" {
+		self = advertised(n.cfg.RaftAdvertise)
+	}
+	if host, _, _ := net.SplitHostPort(string(self)); founding.Joined && net.ParseIP(host).IsUnspecified() {
+		return invalid("raft-advertise", "", "HOST:PORT at which other nodes reach this one, as raft-addr names no host")
 	}
 	n.trans = newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  raftStream{n.mux.Listener(transport.RaftStream), n.mux, self},
@@ -152,7 +167,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 		MsgpackUseNewTimeFormat: true,
 	}), max(2*n.cfg.ElectionTimeout, time.Second))
 	n.peers = transport.NewPeers(func(ctx context.Context, addr string) (net.Conn, error) {
-		return n.mux.Dial(ctx, transport.GRPCStream, addr)
+		return n.mux.Dial(ctx, transport.GRPCStream, addr, "")
 	})
 	if n.cfg.GRPCAddr == "" {
 		return nil
@@ -161,6 +176,18 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 		return fmt.Errorf("grpc address: %w", err)
 	}
 	n.grpcAddr = advertisedGRPC(n.cfg.GRPCAdvertise, n.grpcLis.Addr())
+	return nil
+}
+
+// belong makes the node one of this cluster.
+func (n *Node) belong(founding foundingRecord) error {
+	id, err := hex.DecodeString(founding.ClusterID)
+	if err != nil || len(id) != 16 {
+		return fmt.Errorf("%s is damaged: cluster id %q", foundingFile, founding.ClusterID)
+	}
+	n.clusterID = founding.ClusterID
+	n.record.set(founding)
+	n.mux.Found([16]byte(id))
 	return nil
 }
 
@@ -187,6 +214,9 @@ func (n *Node) start() {
 		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
+	n.doorServer = transport.NewDoorServer(n)
+	n.wg.Go(func() { n.serve(n.doorServer, n.mux.Listener(transport.GuestStream)) })
+	n.wg.Go(func() { n.enter(ctx) })
 	n.wg.Go(func() { n.lead(ctx) })
 	n.wg.Go(func() { n.watchLeader(ctx) })
 	n.wg.Go(func() { n.watchAddress(ctx) })
@@ -195,7 +225,7 @@ func (n *Node) start() {
 }
 
 // serve answers until the server is stopped or the node ends.
-func (n *Node) serve(s *transport.Server, lis net.Listener) {
+func (n *Node) serve(s interface{ Serve(net.Listener) error }, lis net.Listener) {
 	if err := s.Serve(lis); err != nil && !errors.Is(err, net.ErrClosed) {
 		n.fail(fmt.Errorf("serving on %s: %w", lis.Addr(), err))
 	}

@@ -78,6 +78,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 	wg.Go(o.propose)
 	wg.Go(o.watchDeadlines)
 	wg.Go(o.watchLines)
+	wg.Go(o.promote)
 	<-ctx.Done()
 	n.office.CompareAndSwap(o, nil)
 	wg.Wait()

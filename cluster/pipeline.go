@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's transport, with three differences: what heartbeats may do,
-// see [heartbeats]; that raft hears of an entry's acknowledgement when this node has
+// raftTransport is raft's transport, with four differences: that it is told which member
+// a message is for, see [addressed]; what heartbeats may do, see [heartbeats]; that raft hears of an entry's acknowledgement when this node has
 // written it too, see [parallelLog]; and that nobody waits in a pipeline for ever. When
 // a follower refuses an entry, raft's reader of the answers leaves; if its sender is
 // about to hand over the next entry at that moment, the answers before it have no
@@ -40,7 +40,7 @@ var errPipelinesClosed = errors.New("the node ends")
 
 // AppendEntries implements [raft.Transport].
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	err := t.NetworkTransport.AppendEntries(id, addressed(id, target), args, resp)
 	if err == nil && !t.haveWritten(args) {
 		return errPipelinesClosed
 	}
@@ -55,7 +55,7 @@ func (t *raftTransport) haveWritten(args *raft.AppendEntriesRequest) bool {
 
 // AppendEntriesPipeline implements [raft.Transport].
 func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, addressed(id, target))
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout * 4 /
 
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
-	c.LocalID = raft.ServerID(n.cfg.ID)
+	c.LocalID = n.member()
 	c.HeartbeatTimeout = n.cfg.ElectionTimeout
 	c.ElectionTimeout = n.cfg.ElectionTimeout
 	c.LeaderLeaseTimeout = n.leaseTimeout()
@@ -56,6 +56,10 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 	switch {
 	case err != nil:
 		return err
+	case founding.Joined:
+		if err := n.checkAdmitted(st, founding); err != nil {
+			return err
+		}
 	case !exists && founding.Bootstrapped:
 		return fmt.Errorf("the log of %s is empty although it was written, and with it what this node voted is lost; %s",
 			cmp.Or(n.cfg.DataDir, "the disk"), cure)
@@ -64,11 +68,12 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 			return err
 		}
 	}
-	if !founding.Bootstrapped {
+	if !founding.Bootstrapped && !founding.Joined {
 		founding.Bootstrapped = true
 		if err := n.writeFounding(founding); err != nil {
 			return err
 		}
+		n.record.set(founding)
 	}
 	if n.cfg.Host.Opened != nil {
 		n.cfg.Host.Opened(n.machine)
@@ -78,12 +83,24 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, n.ownLog, st, st.disk, trans); err == nil {
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, &n.members, st.disk, n.fail}, n.ownLog, st, st.disk, trans); err == nil {
 			n.trans.heartbeats.runs(n.raft)
 			n.ownLog.runs(n.raft)
 		}
 		return err
 	})
+}
+
+// checkAdmitted makes sure that a node which was admitted still has its votes.
+func (n *Node) checkAdmitted(st *store, founding foundingRecord) error {
+	admitted, err := st.GetUint64(admittedKey)
+	if err != nil && err.Error() != keyNotFound {
+		return err
+	}
+	if founding.Bootstrapped && admitted != founding.Admitted {
+		return fmt.Errorf("what this node voted is lost from %s; %s", cmp.Or(n.cfg.DataDir, "the disk"), cure)
+	}
+	return nil
 }
 
 func bootstrap(conf *raft.Config, st *store, trans raft.Transport, founding foundingRecord) error {
@@ -101,16 +118,31 @@ func bootstrap(conf *raft.Config, st *store, trans raft.Transport, founding foun
 // guardedMachine is the state machine as raft sees it. A snapshot that cannot
 // be restored ends the node: raft has stored it already and would serve on with
 // the state from before.
+//
+// It also keeps the committed membership, which raft tells the state machine only:
+// what GetConfiguration has may be taken back, and has no index.
 type guardedMachine struct {
 	*fsm.Machine
-	fail func(error)
+	members   *membership
+	snapshots raft.SnapshotStore
+	fail      func(error)
 }
+
+var _ raft.ConfigurationStore = guardedMachine{}
+
+// StoreConfiguration implements [raft.ConfigurationStore].
+func (m guardedMachine) StoreConfiguration(index uint64, c raft.Configuration) { m.members.set(index, c) }
 
 // Restore implements [raft.FSM].
 func (m guardedMachine) Restore(snapshot io.ReadCloser) error {
 	err := m.Machine.Restore(snapshot)
 	if err != nil {
 		m.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
+		return err
+	}
+	metas, err := m.snapshots.List() // newest first; this one is the newest
+	if err == nil && len(metas) > 0 {
+		m.members.set(metas[0].ConfigurationIndex, metas[0].Configuration)
 	}
 	return err
 }
@@ -127,7 +159,8 @@ type raftStream struct {
 func (s raftStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.mux.Dial(ctx, transport.RaftStream, string(addr))
+	member, hostPort := split(addr)
+	return s.mux.Dial(ctx, transport.RaftStream, hostPort, member)
 }
 
 // Addr is the address that the other nodes know: raft tells them where the

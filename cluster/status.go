@@ -25,12 +25,12 @@ const peerStatusTimeout = time.Second
 func (n *Node) Leader() sema.Leader {
 	addr, id := n.raft.LeaderWithID()
 	switch {
-	case id == "" || string(id) == n.cfg.ID && !n.IsLeader():
+	case id == "" || id == n.member() && !n.IsLeader():
 		return sema.Leader{}
-	case string(id) == n.cfg.ID:
+	case id == n.member():
 		return sema.Leader{ID: n.cfg.ID, RaftAddr: string(addr), GRPCAddr: n.GRPCAddr()}
 	}
-	return sema.Leader{ID: string(id), RaftAddr: string(addr), GRPCAddr: n.addrs.get(string(id))}
+	return sema.Leader{ID: nodeID(id), RaftAddr: string(addr), GRPCAddr: n.addrs.get(nodeID(id))}
 }
 
 // IsLeader reports whether this node is in office.
@@ -51,12 +51,19 @@ func (b backend) Status(ctx context.Context, req transport.StatusRequest) (trans
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, server := range future.Configuration().Servers {
-		if string(server.ID) == b.cfg.ID {
+	servers := future.Configuration().Servers
+	for _, server := range servers {
+		if server.ID == b.member() {
+			st.Nodes[0].Voter = server.Suffrage == raft.Voter
+		}
+	}
+	for _, server := range servers {
+		if server.ID == b.member() {
 			continue
 		}
 		wg.Go(func() {
 			peer := b.peerStatus(ctx, server)
+			peer.Voter = server.Suffrage == raft.Voter
 			mu.Lock()
 			defer mu.Unlock()
 			st.Nodes = append(st.Nodes, peer)
@@ -83,10 +90,14 @@ func (b backend) nodeStatus() transport.NodeStatus {
 // peerStatus asks another node how it is. One that does not answer is part of
 // the answer.
 func (n *Node) peerStatus(ctx context.Context, server raft.Server) transport.NodeStatus {
+	id := nodeID(server.ID)
 	st, err := n.askPeer(ctx, string(server.Address))
+	if err == nil && st.ID != id {
+		err = fmt.Errorf("node %s has its address now", st.ID)
+	}
 	if err != nil {
-		return transport.NodeStatus{ID: string(server.ID), RaftAddr: string(server.Address),
-			GRPCAddr: n.addrs.get(string(server.ID)), State: "unreachable", Err: err.Error()}
+		return transport.NodeStatus{ID: id, RaftAddr: string(server.Address),
+			GRPCAddr: n.addrs.get(id), State: "unreachable", Err: err.Error()}
 	}
 	n.addrs.set(st.ID, st.GRPCAddr)
 	return st

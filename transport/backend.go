@@ -225,4 +225,5 @@ type NodeStatus struct {
 	CommitIndex  uint64
 	AppliedIndex uint64
 	Err          string // why it is unreachable
+	Voter        bool   // part of majorities; false: it has not caught up yet. Not known with NodeOnly
 }

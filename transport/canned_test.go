@@ -91,3 +91,13 @@ func (c *canned) List(_ context.Context, req transport.ListRequest) (transport.L
 func (c *canned) Status(_ context.Context, req transport.StatusRequest) (transport.ClusterStatus, error) {
 	return cannedStatus, c.take(req)
 }
+
+func (c *canned) Join(_ context.Context, req transport.JoinRequest) (uint64, error) {
+	return 17, c.take(req)
+}
+
+func (c *canned) Remove(_ context.Context, req transport.RemoveRequest) error { return c.take(req) }
+
+func (c *canned) TransferLeadership(_ context.Context, id string) (string, error) {
+	return id, c.take(id)
+}

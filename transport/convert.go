@@ -179,7 +179,7 @@ func StatusToWire(st ClusterStatus) *semav1.StatusResponse {
 	m := &semav1.StatusResponse{ClusterId: st.ClusterID}
 	for _, n := range st.Nodes {
 		m.Nodes = append(m.Nodes, &semav1.Node{Id: n.ID, RaftAddr: n.RaftAddr, GrpcAddr: n.GRPCAddr, Leader: n.Leader,
-			State: n.State, Term: n.Term, CommitIndex: n.CommitIndex, AppliedIndex: n.AppliedIndex, Error: n.Err})
+			State: n.State, Term: n.Term, CommitIndex: n.CommitIndex, AppliedIndex: n.AppliedIndex, Error: n.Err, Voter: n.Voter})
 	}
 	return m
 }
@@ -189,7 +189,7 @@ func StatusFromWire(m *semav1.StatusResponse) ClusterStatus {
 	st := ClusterStatus{ClusterID: m.GetClusterId()}
 	for _, n := range m.GetNodes() {
 		st.Nodes = append(st.Nodes, NodeStatus{ID: n.GetId(), RaftAddr: n.GetRaftAddr(), GRPCAddr: n.GetGrpcAddr(), Leader: n.GetLeader(),
-			State: n.GetState(), Term: n.GetTerm(), CommitIndex: n.GetCommitIndex(), AppliedIndex: n.GetAppliedIndex(), Err: n.GetError()})
+			State: n.GetState(), Term: n.GetTerm(), CommitIndex: n.GetCommitIndex(), AppliedIndex: n.GetAppliedIndex(), Err: n.GetError(), Voter: n.GetVoter()})
 	}
 	return st
 }

@@ -30,6 +30,7 @@ var errorTable = []struct {
 	{sema.ErrOverloaded, semav1.ErrorCode_OVERLOADED, codes.ResourceExhausted},
 	{sema.ErrAttemptFinished, semav1.ErrorCode_ATTEMPT_FINISHED, codes.Aborted},
 	{sema.ErrClosed, semav1.ErrorCode_CLOSED, codes.Unavailable},
+	{sema.ErrMembership, semav1.ErrorCode_MEMBERSHIP, codes.FailedPrecondition},
 }
 
 // ErrorToStatus turns an error of a Backend into what travels. Errors of the

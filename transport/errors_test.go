@@ -33,6 +33,7 @@ var crossing = []struct {
 	{sema.ErrOutcomeUnknown, 6, codes.Unknown},
 	{sema.ErrAttemptFinished, 7, codes.Aborted},
 	{sema.ErrClosed, 8, codes.Unavailable},
+	{sema.ErrMembership, 9, codes.FailedPrecondition},
 }
 
 // cross sends an error the way it travels: as a status that was encoded.

@@ -69,6 +69,9 @@ func exchanges() []exchange {
 		one("ForceRelease", semav1.SemaClient.ForceRelease, &semav1.ForceReleaseRequest{Name: "a", Token: 3}),
 		one("Get", semav1.SemaClient.Get, &semav1.GetRequest{Name: "a", Stale: true, Line: 10}),
 		one("List", semav1.SemaClient.List, &semav1.ListRequest{Prefix: "a", PageSize: 2, PageToken: "ab", Stale: true, Line: 10}),
+		one("Join", semav1.SemaClient.Join, &semav1.JoinRequest{Id: "n4", Incarnation: make16(7), RaftAddr: "10.0.0.4:7373"}),
+		one("Remove", semav1.SemaClient.Remove, &semav1.RemoveRequest{Id: "n4", Force: true}),
+		one("TransferLeadership", semav1.SemaClient.TransferLeadership, &semav1.TransferLeadershipRequest{Id: "n2"}),
 		one("Status", semav1.SemaClient.Status, &semav1.StatusRequest{NodeOnly: true}),
 	}
 }

@@ -19,14 +19,19 @@ type StreamKind byte
 const (
 	RaftStream StreamKind = 1 // raft's own RPCs
 	GRPCStream StreamKind = 2 // sema.v1, from node to node
+	// GuestStream is sema.v1.Door, for nodes that are not members yet: those that do
+	// not know the cluster's id too.
+	GuestStream StreamKind = 3
 )
 
 // The first bytes of a connection between nodes: "SEMA", version, kind, cluster
-// id. The other side answers with one byte, and the stream begins.
+// id, and whom it is for: a length byte and a member, see [Mux.Admit]; none is whoever
+// it is. The other side answers with one byte, and the stream begins.
 const (
 	helloMagic   = "SEMA"
-	helloVersion = 1
-	helloSize    = len(helloMagic) + 2 + 16
+	helloVersion = 2
+	helloSize    = len(helloMagic) + 2 + 16 + 1
+	maxMember    = 128 // bytes
 	helloTimeout = 3 * time.Second
 	maxHellos    = 1024 // connections that have not introduced themselves yet
 )
@@ -36,12 +41,13 @@ const (
 	helloOtherCluster = 2
 	helloOtherVersion = 3
 	helloUnknownKind  = 4
+	helloOtherNode    = 5
+	helloNoMember     = 6
 )
 
 // MuxConfig says what a [Mux] shares.
 type MuxConfig struct {
-	Listener  net.Listener // owned by the Mux from now on
-	ClusterID [16]byte     // connections from other clusters are refused
+	Listener net.Listener // owned by the Mux from now on
 	// Dial connects to another node's port. TCP if nil.
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 	Logger hclog.Logger
@@ -50,6 +56,9 @@ type MuxConfig struct {
 // Mux shares one port between raft and forwarded calls, so that a node has one
 // address for its peers and one to protect. It owns every connection that came
 // or went through it and closes them all with itself.
+//
+// It serves guests from the beginning, other nodes of its cluster when it knows its
+// cluster ([Mux.Found]), and raft when the node is a member of it ([Mux.Admit]).
 //
 // Goroutines: one that accepts, and one for each connection until it has
 // introduced itself; Close waits for them.
@@ -62,9 +71,11 @@ type Mux struct {
 	hellos  chan struct{} // bounds the connections that say hello
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[*muxConn]struct{}
-	closed bool
+	mu      sync.Mutex
+	cluster [16]byte // zero: not known yet
+	member  string   // as which this node is a member; "": it is not, as far as it knows
+	conns   map[*muxConn]struct{}
+	closed  bool
 }
 
 // NewMux starts to accept connections.
@@ -78,7 +89,7 @@ func NewMux(cfg MuxConfig) *Mux {
 	}
 	m := &Mux{
 		cfg:     cfg,
-		streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn)},
+		streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)},
 		closing: make(chan struct{}),
 		hellos:  make(chan struct{}, maxHellos),
 		conns:   map[*muxConn]struct{}{},
@@ -86,6 +97,28 @@ func NewMux(cfg MuxConfig) *Mux {
 	m.life, m.end = context.WithCancel(context.Background())
 	m.wg.Go(m.accept)
 	return m
+}
+
+// Found says which cluster this is. Connections of others are refused, but for guests.
+func (m *Mux) Found(cluster [16]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cluster = cluster
+}
+
+// Admit lets raft's streams pass, in both directions, and says as which member of the
+// cluster: streams for another one are refused. So nobody who got the address of a
+// member, or its place with an empty disk, votes in its stead.
+func (m *Mux) Admit(member string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.member = member
+}
+
+func (m *Mux) self() (cluster [16]byte, member string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cluster, m.member
 }
 
 // Close closes the listener and every connection, and waits. It is idempotent.
@@ -109,9 +142,19 @@ func (m *Mux) Close() error {
 	return err
 }
 
-// Dial connects to another node for one kind of stream. An error says if that
-// port belongs to another cluster. It ends with the Mux.
-func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr string) (net.Conn, error) {
+// Dial connects to another node for one kind of stream; to that member, unless it is
+// "". An error says if that port belongs to another cluster. It ends with the Mux.
+func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr, member string) (net.Conn, error) {
+	cluster, self := m.self()
+	if kind == RaftStream && self == "" {
+		return nil, errors.New("this node is no member of the cluster yet")
+	}
+	if len(member) > maxMember {
+		return nil, fmt.Errorf("the member %q has too long a name", member)
+	}
+	hello := append([]byte(helloMagic), helloVersion, byte(kind))
+	hello = append(append(hello, cluster[:]...), byte(len(member)))
+	hello = append(hello, member...)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
@@ -123,14 +166,14 @@ func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	if err := m.introduce(ctx, conn, kind); err != nil {
+	if err := introduce(ctx, conn, hello); err != nil {
 		_ = conn.Close() // the first error is the one that tells
 		return nil, fmt.Errorf("node at %s: %w", addr, err)
 	}
 	return conn, nil
 }
 
-func (m *Mux) introduce(ctx context.Context, conn net.Conn, kind StreamKind) error {
+func introduce(ctx context.Context, conn net.Conn, hello []byte) error {
 	deadline := time.Now().Add(helloTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -138,8 +181,7 @@ func (m *Mux) introduce(ctx context.Context, conn net.Conn, kind StreamKind) err
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	hello := append([]byte(helloMagic), helloVersion, byte(kind))
-	if _, err := conn.Write(append(hello, m.cfg.ClusterID[:]...)); err != nil {
+	if _, err := conn.Write(hello); err != nil {
 		return err
 	}
 	var answer [1]byte
@@ -153,6 +195,10 @@ func (m *Mux) introduce(ctx context.Context, conn net.Conn, kind StreamKind) err
 		return errors.New("it belongs to another cluster: check --peers and --cluster-name on both")
 	case helloOtherVersion:
 		return errors.New("it speaks another version of the protocol between nodes")
+	case helloOtherNode:
+		return errors.New("another node has that address now")
+	case helloNoMember:
+		return errors.New("it is no member of the cluster yet, or no more")
 	}
 	return fmt.Errorf("introduction refused with code %d", answer[0])
 }
@@ -218,23 +264,47 @@ func (m *Mux) hear(conn net.Conn) (kind StreamKind, code byte, err error) {
 		return 0, 0, err
 	}
 	rest := hello[len(helloMagic):]
-	kind = StreamKind(rest[1])
-	switch {
-	case string(hello[:len(helloMagic)]) != helloMagic:
+	if string(hello[:len(helloMagic)]) != helloMagic {
 		return 0, 0, errors.New("not a node of Sema")
-	case rest[0] != helloVersion:
-		code = helloOtherVersion
-	case m.streams[kind] == nil:
-		code = helloUnknownKind
-	case [16]byte(rest[2:]) != m.cfg.ClusterID:
-		code = helloOtherCluster
-	default:
-		code = helloOK
 	}
+	var name [maxMember]byte
+	n := 0
+	if rest[0] == helloVersion { // what another one has there nobody knows
+		if n = int(rest[len(rest)-1]); n > maxMember {
+			return 0, 0, errors.New("not a node of Sema")
+		}
+		if _, err := io.ReadFull(conn, name[:n]); err != nil {
+			return 0, 0, err
+		}
+	}
+	kind = StreamKind(rest[1])
+	code = m.judge(rest[0], kind, [16]byte(rest[2:]), name[:n])
 	if _, err := conn.Write([]byte{code}); err != nil {
 		return 0, code, err
 	}
 	return kind, code, conn.SetDeadline(time.Time{})
+}
+
+// judge answers an introduction.
+func (m *Mux) judge(version byte, kind StreamKind, cluster [16]byte, member []byte) (code byte) {
+	ours, self := m.self()
+	switch {
+	case version != helloVersion:
+		return helloOtherVersion
+	case m.streams[kind] == nil:
+		return helloUnknownKind
+	case kind == GuestStream:
+		return helloOK
+	case ours == [16]byte{}: // it does not know it yet
+		return helloNoMember
+	case cluster != ours:
+		return helloOtherCluster
+	case kind == RaftStream && self == "":
+		return helloNoMember
+	case len(member) > 0 && string(member) != self:
+		return helloOtherNode
+	}
+	return helloOK
 }
 
 // own makes the Mux close the connection with itself.

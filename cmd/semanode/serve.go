@@ -24,8 +24,13 @@ func newServeCmd() *cobra.Command {
 		Long: `Serve runs one node of a cluster until it is told to stop.
 
 The first start founds the cluster: give every node the same --peers, a list of
-all founding nodes and their raft addresses, and start them in any order. What
-was founded is on disk from then on; later starts may leave --peers out.
+all founding nodes and their raft addresses, and start them in any order; it is
+founded when all of them run. What was founded is on disk from then on; later
+starts may leave --peers out.
+
+A node with --join instead becomes a member of a cluster that is there. It gets
+a vote when it has caught up. A node whose disk was lost comes back like that,
+after "semanode remove" of what it was.
 
 One line on stdout tells that the node is ready: it knows a leader, so clients
 are answered. The log goes to stderr.
@@ -47,6 +52,8 @@ restart it or replace the disk, the others go on meanwhile.`,
 	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "`HOST:PORT` to listen on for clients")
 	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "`HOST:PORT` at which clients reach --grpc-addr,\nif that differs")
 	peers := flags.String("peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
+	flags.StringSliceVar(&cfg.Join, "join", nil, "raft ports of members of a cluster to become a member of,\n`HOST:PORT,...`, instead of --peers; one that lives is enough")
+	flags.StringVar(&cfg.RaftAdvertise, "raft-advertise", "", "`HOST:PORT` at which other nodes reach --raft-addr, if that\ndiffers from what --peers says")
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")

@@ -267,5 +267,20 @@ func (n *Node) Status(ctx context.Context, req transport.StatusRequest) (st tran
 	return st, err
 }
 
+// Join implements [transport.Membership]: it is said to be done.
+func (n *Node) Join(ctx context.Context, req transport.JoinRequest) (index uint64, err error) {
+	return 1, n.serve(ctx, req, func() error { return nil })
+}
+
+// Remove implements [transport.Membership]: it is said to be done.
+func (n *Node) Remove(ctx context.Context, req transport.RemoveRequest) error {
+	return n.serve(ctx, req, func() error { return nil })
+}
+
+// TransferLeadership implements [transport.Membership]: it is said to be done.
+func (n *Node) TransferLeadership(ctx context.Context, id string) (leader string, err error) {
+	return id, n.serve(ctx, id, func() error { return nil })
+}
+
 // ErrLost is what an [Intercept] returns that loses answers.
 var ErrLost = &sema.OutcomeUnknownError{Cause: errors.New("the answer was lost")}

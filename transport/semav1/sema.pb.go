@@ -105,6 +105,7 @@ const (
 	ErrorCode_OUTCOME_UNKNOWN        ErrorCode = 6
 	ErrorCode_ATTEMPT_FINISHED       ErrorCode = 7
 	ErrorCode_CLOSED                 ErrorCode = 8
+	ErrorCode_MEMBERSHIP             ErrorCode = 9
 )
 
 // Enum value maps for ErrorCode.
@@ -119,6 +120,7 @@ var (
 		6: "OUTCOME_UNKNOWN",
 		7: "ATTEMPT_FINISHED",
 		8: "CLOSED",
+		9: "MEMBERSHIP",
 	}
 	ErrorCode_value = map[string]int32{
 		"ERROR_CODE_UNSPECIFIED": 0,
@@ -130,6 +132,7 @@ var (
 		"OUTCOME_UNKNOWN":        6,
 		"ATTEMPT_FINISHED":       7,
 		"CLOSED":                 8,
+		"MEMBERSHIP":             9,
 	}
 )
 
@@ -1598,11 +1601,13 @@ type Node struct {
 	GrpcAddr string `protobuf:"bytes,3,opt,name=grpc_addr,json=grpcAddr,proto3" json:"grpc_addr,omitempty"`
 	Leader   bool   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
 	// "leader", "follower", "candidate", "shutdown", or "unreachable" with error set.
-	State         string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
-	CommitIndex   uint64 `protobuf:"varint,7,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
-	AppliedIndex  uint64 `protobuf:"varint,8,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
-	Error         string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	State        string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	Term         uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
+	CommitIndex  uint64 `protobuf:"varint,7,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	AppliedIndex uint64 `protobuf:"varint,8,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	Error        string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	// It is part of majorities. A member without a vote has not caught up yet.
+	Voter         bool `protobuf:"varint,10,opt,name=voter,proto3" json:"voter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1700,6 +1705,299 @@ func (x *Node) GetError() string {
 	return ""
 }
 
+func (x *Node) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+type JoinRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Of the node's disk, 16 bytes; empty for a founding member with its address.
+	Incarnation []byte `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Where other nodes reach it.
+	RaftAddr      string `protobuf:"bytes,3,opt,name=raft_addr,json=raftAddr,proto3" json:"raft_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRequest) Reset() {
+	*x = JoinRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRequest) ProtoMessage() {}
+
+func (x *JoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
+func (*JoinRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *JoinRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetRaftAddr() string {
+	if x != nil {
+		return x.RaftAddr
+	}
+	return ""
+}
+
+type JoinResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entry of the log that has it as a member, at the latest.
+	Index         uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinResponse) Reset() {
+	*x = JoinResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinResponse) ProtoMessage() {}
+
+func (x *JoinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
+func (*JoinResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *JoinResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type RemoveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Even if the nodes that are left and answer are no majority.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRequest) Reset() {
+	*x = RemoveRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRequest) ProtoMessage() {}
+
+func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RemoveRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveResponse) Reset() {
+	*x = RemoveResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveResponse) ProtoMessage() {}
+
+func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
+func (*RemoveResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{28}
+}
+
+type TransferLeadershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is to lead; empty: who is best prepared.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipRequest) Reset() {
+	*x = TransferLeadershipRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipRequest) ProtoMessage() {}
+
+func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *TransferLeadershipRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type TransferLeadershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who leads now.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipResponse) Reset() {
+	*x = TransferLeadershipResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipResponse) ProtoMessage() {}
+
+func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *TransferLeadershipResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type ExchangeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Calls         []*Call                `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
@@ -1709,7 +2007,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2019,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[25]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2032,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{25}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExchangeRequest) GetCalls() []*Call {
@@ -1765,7 +2063,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2075,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[26]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2088,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{26}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1918,7 +2216,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2228,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2241,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{33}
 }
 
 type ExchangeResponse struct {
@@ -1957,7 +2255,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	mi := &file_sema_v1_sema_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2267,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	mi := &file_sema_v1_sema_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2280,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{28}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExchangeResponse) GetAnswers() []*Answer {
@@ -2022,7 +2320,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	mi := &file_sema_v1_sema_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2332,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	mi := &file_sema_v1_sema_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2345,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{29}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -2178,7 +2476,7 @@ type Leader struct {
 
 func (x *Leader) Reset() {
 	*x = Leader{}
-	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	mi := &file_sema_v1_sema_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2488,7 @@ func (x *Leader) String() string {
 func (*Leader) ProtoMessage() {}
 
 func (x *Leader) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	mi := &file_sema_v1_sema_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2501,7 @@ func (x *Leader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leader.ProtoReflect.Descriptor instead.
 func (*Leader) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{30}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Leader) GetId() string {
@@ -2241,7 +2539,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_sema_v1_sema_proto_msgTypes[31]
+	mi := &file_sema_v1_sema_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2551,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[31]
+	mi := &file_sema_v1_sema_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2564,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{31}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ErrorDetail) GetCode() ErrorCode {
@@ -2301,7 +2599,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_sema_v1_sema_proto_msgTypes[32]
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2611,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[32]
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2624,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{32}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -2451,7 +2749,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12#\n" +
-	"\x05nodes\x18\x02 \x03(\v2\r.sema.v1.NodeR\x05nodes\"\xf0\x01\n" +
+	"\x05nodes\x18\x02 \x03(\v2\r.sema.v1.NodeR\x05nodes\"\x86\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\traft_addr\x18\x02 \x01(\tR\braftAddr\x12\x1b\n" +
@@ -2461,7 +2759,23 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x04term\x18\x06 \x01(\x04R\x04term\x12!\n" +
 	"\fcommit_index\x18\a \x01(\x04R\vcommitIndex\x12#\n" +
 	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error\"6\n" +
+	"\x05error\x18\t \x01(\tR\x05error\x12\x14\n" +
+	"\x05voter\x18\n" +
+	" \x01(\bR\x05voter\"\\\n" +
+	"\vJoinRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1b\n" +
+	"\traft_addr\x18\x03 \x01(\tR\braftAddr\"$\n" +
+	"\fJoinResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"5\n" +
+	"\rRemoveRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x10\n" +
+	"\x0eRemoveResponse\"+\n" +
+	"\x19TransferLeadershipRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\",\n" +
+	"\x1aTransferLeadershipResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"6\n" +
 	"\x0fExchangeRequest\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.sema.v1.CallR\x05calls\"\xe1\x02\n" +
 	"\x04Call\x12\x0e\n" +
@@ -2508,7 +2822,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\bACQUIRED\x10\x01\x12\x1d\n" +
 	"\x19RELEASED_IN_THE_MEAN_TIME\x10\x02\x12\x19\n" +
 	"\x15OWNED_BY_SOMEONE_ELSE\x10\x03\x12\x13\n" +
-	"\x0fFORCED_RELEASED\x10\x04*\xa8\x01\n" +
+	"\x0fFORCED_RELEASED\x10\x04*\xb8\x01\n" +
 	"\tErrorCode\x12\x1a\n" +
 	"\x16ERROR_CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aINVALID\x10\x01\x12\f\n" +
@@ -2521,7 +2835,9 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x0fOUTCOME_UNKNOWN\x10\x06\x12\x14\n" +
 	"\x10ATTEMPT_FINISHED\x10\a\x12\n" +
 	"\n" +
-	"\x06CLOSED\x10\b2\xe6\x04\n" +
+	"\x06CLOSED\x10\b\x12\x0e\n" +
+	"\n" +
+	"MEMBERSHIP\x10\t2\xb5\x06\n" +
 	"\x04Sema\x12<\n" +
 	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
 	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +
@@ -2530,7 +2846,10 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\aRelease\x12\x17.sema.v1.ReleaseRequest\x1a\x18.sema.v1.ReleaseResponse\x12K\n" +
 	"\fForceRelease\x12\x1c.sema.v1.ForceReleaseRequest\x1a\x1d.sema.v1.ForceReleaseResponse\x120\n" +
 	"\x03Get\x12\x13.sema.v1.GetRequest\x1a\x14.sema.v1.GetResponse\x123\n" +
-	"\x04List\x12\x14.sema.v1.ListRequest\x1a\x15.sema.v1.ListResponse\x129\n" +
+	"\x04List\x12\x14.sema.v1.ListRequest\x1a\x15.sema.v1.ListResponse\x123\n" +
+	"\x04Join\x12\x14.sema.v1.JoinRequest\x1a\x15.sema.v1.JoinResponse\x129\n" +
+	"\x06Remove\x12\x16.sema.v1.RemoveRequest\x1a\x17.sema.v1.RemoveResponse\x12]\n" +
+	"\x12TransferLeadership\x12\".sema.v1.TransferLeadershipRequest\x1a#.sema.v1.TransferLeadershipResponse\x129\n" +
 	"\x06Status\x12\x16.sema.v1.StatusRequest\x1a\x17.sema.v1.StatusResponse\x12C\n" +
 	"\bExchange\x12\x18.sema.v1.ExchangeRequest\x1a\x19.sema.v1.ExchangeResponse(\x010\x01B2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
 
@@ -2547,57 +2866,63 @@ func file_sema_v1_sema_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_v1_sema_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_sema_v1_sema_proto_goTypes = []any{
-	(Status)(0),                   // 0: sema.v1.Status
-	(ErrorCode)(0),                // 1: sema.v1.ErrorCode
-	(*Info)(nil),                  // 2: sema.v1.Info
-	(*Ticket)(nil),                // 3: sema.v1.Ticket
-	(*Attempt)(nil),               // 4: sema.v1.Attempt
-	(*AcquireRequest)(nil),        // 5: sema.v1.AcquireRequest
-	(*AcquireResponse)(nil),       // 6: sema.v1.AcquireResponse
-	(*WaitRequest)(nil),           // 7: sema.v1.WaitRequest
-	(*WaitResponse)(nil),          // 8: sema.v1.WaitResponse
-	(*TouchRequest)(nil),          // 9: sema.v1.TouchRequest
-	(*TouchResponse)(nil),         // 10: sema.v1.TouchResponse
-	(*TouchAllRequest)(nil),       // 11: sema.v1.TouchAllRequest
-	(*Hold)(nil),                  // 12: sema.v1.Hold
-	(*TouchAllResponse)(nil),      // 13: sema.v1.TouchAllResponse
-	(*TouchOutcome)(nil),          // 14: sema.v1.TouchOutcome
-	(*ReleaseRequest)(nil),        // 15: sema.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 16: sema.v1.ReleaseResponse
-	(*ForceReleaseRequest)(nil),   // 17: sema.v1.ForceReleaseRequest
-	(*ForceReleaseResponse)(nil),  // 18: sema.v1.ForceReleaseResponse
-	(*GetRequest)(nil),            // 19: sema.v1.GetRequest
-	(*GetResponse)(nil),           // 20: sema.v1.GetResponse
-	(*ListRequest)(nil),           // 21: sema.v1.ListRequest
-	(*ListResponse)(nil),          // 22: sema.v1.ListResponse
-	(*Line)(nil),                  // 23: sema.v1.Line
-	(*StatusRequest)(nil),         // 24: sema.v1.StatusRequest
-	(*StatusResponse)(nil),        // 25: sema.v1.StatusResponse
-	(*Node)(nil),                  // 26: sema.v1.Node
-	(*ExchangeRequest)(nil),       // 27: sema.v1.ExchangeRequest
-	(*Call)(nil),                  // 28: sema.v1.Call
-	(*Cancel)(nil),                // 29: sema.v1.Cancel
-	(*ExchangeResponse)(nil),      // 30: sema.v1.ExchangeResponse
-	(*Answer)(nil),                // 31: sema.v1.Answer
-	(*Leader)(nil),                // 32: sema.v1.Leader
-	(*ErrorDetail)(nil),           // 33: sema.v1.ErrorDetail
-	(*FieldViolation)(nil),        // 34: sema.v1.FieldViolation
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(Status)(0),                        // 0: sema.v1.Status
+	(ErrorCode)(0),                     // 1: sema.v1.ErrorCode
+	(*Info)(nil),                       // 2: sema.v1.Info
+	(*Ticket)(nil),                     // 3: sema.v1.Ticket
+	(*Attempt)(nil),                    // 4: sema.v1.Attempt
+	(*AcquireRequest)(nil),             // 5: sema.v1.AcquireRequest
+	(*AcquireResponse)(nil),            // 6: sema.v1.AcquireResponse
+	(*WaitRequest)(nil),                // 7: sema.v1.WaitRequest
+	(*WaitResponse)(nil),               // 8: sema.v1.WaitResponse
+	(*TouchRequest)(nil),               // 9: sema.v1.TouchRequest
+	(*TouchResponse)(nil),              // 10: sema.v1.TouchResponse
+	(*TouchAllRequest)(nil),            // 11: sema.v1.TouchAllRequest
+	(*Hold)(nil),                       // 12: sema.v1.Hold
+	(*TouchAllResponse)(nil),           // 13: sema.v1.TouchAllResponse
+	(*TouchOutcome)(nil),               // 14: sema.v1.TouchOutcome
+	(*ReleaseRequest)(nil),             // 15: sema.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),            // 16: sema.v1.ReleaseResponse
+	(*ForceReleaseRequest)(nil),        // 17: sema.v1.ForceReleaseRequest
+	(*ForceReleaseResponse)(nil),       // 18: sema.v1.ForceReleaseResponse
+	(*GetRequest)(nil),                 // 19: sema.v1.GetRequest
+	(*GetResponse)(nil),                // 20: sema.v1.GetResponse
+	(*ListRequest)(nil),                // 21: sema.v1.ListRequest
+	(*ListResponse)(nil),               // 22: sema.v1.ListResponse
+	(*Line)(nil),                       // 23: sema.v1.Line
+	(*StatusRequest)(nil),              // 24: sema.v1.StatusRequest
+	(*StatusResponse)(nil),             // 25: sema.v1.StatusResponse
+	(*Node)(nil),                       // 26: sema.v1.Node
+	(*JoinRequest)(nil),                // 27: sema.v1.JoinRequest
+	(*JoinResponse)(nil),               // 28: sema.v1.JoinResponse
+	(*RemoveRequest)(nil),              // 29: sema.v1.RemoveRequest
+	(*RemoveResponse)(nil),             // 30: sema.v1.RemoveResponse
+	(*TransferLeadershipRequest)(nil),  // 31: sema.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 32: sema.v1.TransferLeadershipResponse
+	(*ExchangeRequest)(nil),            // 33: sema.v1.ExchangeRequest
+	(*Call)(nil),                       // 34: sema.v1.Call
+	(*Cancel)(nil),                     // 35: sema.v1.Cancel
+	(*ExchangeResponse)(nil),           // 36: sema.v1.ExchangeResponse
+	(*Answer)(nil),                     // 37: sema.v1.Answer
+	(*Leader)(nil),                     // 38: sema.v1.Leader
+	(*ErrorDetail)(nil),                // 39: sema.v1.ErrorDetail
+	(*FieldViolation)(nil),             // 40: sema.v1.FieldViolation
+	(*durationpb.Duration)(nil),        // 41: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
 }
 var file_sema_v1_sema_proto_depIdxs = []int32{
 	0,  // 0: sema.v1.Info.status:type_name -> sema.v1.Status
-	35, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
-	36, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
-	36, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
-	36, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
-	36, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
-	35, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
+	41, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
+	42, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
+	42, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
+	42, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
+	41, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 7: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 8: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
-	35, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	41, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 10: sema.v1.WaitRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 11: sema.v1.WaitResponse.info:type_name -> sema.v1.Info
 	2,  // 12: sema.v1.WaitResponse.holder:type_name -> sema.v1.Info
@@ -2607,7 +2932,7 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	4,  // 16: sema.v1.TouchAllRequest.attempt:type_name -> sema.v1.Attempt
 	14, // 17: sema.v1.TouchAllResponse.outcomes:type_name -> sema.v1.TouchOutcome
 	1,  // 18: sema.v1.TouchOutcome.error:type_name -> sema.v1.ErrorCode
-	36, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
 	4,  // 20: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 21: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
 	2,  // 22: sema.v1.GetResponse.info:type_name -> sema.v1.Info
@@ -2616,22 +2941,22 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	23, // 25: sema.v1.ListResponse.lines:type_name -> sema.v1.Line
 	3,  // 26: sema.v1.Line.tickets:type_name -> sema.v1.Ticket
 	26, // 27: sema.v1.StatusResponse.nodes:type_name -> sema.v1.Node
-	28, // 28: sema.v1.ExchangeRequest.calls:type_name -> sema.v1.Call
+	34, // 28: sema.v1.ExchangeRequest.calls:type_name -> sema.v1.Call
 	5,  // 29: sema.v1.Call.acquire:type_name -> sema.v1.AcquireRequest
 	7,  // 30: sema.v1.Call.wait:type_name -> sema.v1.WaitRequest
 	9,  // 31: sema.v1.Call.touch:type_name -> sema.v1.TouchRequest
 	15, // 32: sema.v1.Call.release:type_name -> sema.v1.ReleaseRequest
 	19, // 33: sema.v1.Call.get:type_name -> sema.v1.GetRequest
-	29, // 34: sema.v1.Call.cancel:type_name -> sema.v1.Cancel
-	31, // 35: sema.v1.ExchangeResponse.answers:type_name -> sema.v1.Answer
+	35, // 34: sema.v1.Call.cancel:type_name -> sema.v1.Cancel
+	37, // 35: sema.v1.ExchangeResponse.answers:type_name -> sema.v1.Answer
 	6,  // 36: sema.v1.Answer.acquire:type_name -> sema.v1.AcquireResponse
 	8,  // 37: sema.v1.Answer.wait:type_name -> sema.v1.WaitResponse
 	10, // 38: sema.v1.Answer.touch:type_name -> sema.v1.TouchResponse
 	16, // 39: sema.v1.Answer.release:type_name -> sema.v1.ReleaseResponse
 	20, // 40: sema.v1.Answer.get:type_name -> sema.v1.GetResponse
 	1,  // 41: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
-	34, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
-	32, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
+	40, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
+	38, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
 	5,  // 44: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
 	7,  // 45: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
 	9,  // 46: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
@@ -2640,20 +2965,26 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	17, // 49: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
 	19, // 50: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
 	21, // 51: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
-	24, // 52: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
-	27, // 53: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
-	6,  // 54: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
-	8,  // 55: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
-	10, // 56: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
-	13, // 57: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
-	16, // 58: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
-	18, // 59: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
-	20, // 60: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
-	22, // 61: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
-	25, // 62: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
-	30, // 63: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
-	54, // [54:64] is the sub-list for method output_type
-	44, // [44:54] is the sub-list for method input_type
+	27, // 52: sema.v1.Sema.Join:input_type -> sema.v1.JoinRequest
+	29, // 53: sema.v1.Sema.Remove:input_type -> sema.v1.RemoveRequest
+	31, // 54: sema.v1.Sema.TransferLeadership:input_type -> sema.v1.TransferLeadershipRequest
+	24, // 55: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
+	33, // 56: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
+	6,  // 57: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
+	8,  // 58: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
+	10, // 59: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
+	13, // 60: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
+	16, // 61: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
+	18, // 62: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
+	20, // 63: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
+	22, // 64: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
+	28, // 65: sema.v1.Sema.Join:output_type -> sema.v1.JoinResponse
+	30, // 66: sema.v1.Sema.Remove:output_type -> sema.v1.RemoveResponse
+	32, // 67: sema.v1.Sema.TransferLeadership:output_type -> sema.v1.TransferLeadershipResponse
+	25, // 68: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
+	36, // 69: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
+	57, // [57:70] is the sub-list for method output_type
+	44, // [44:57] is the sub-list for method input_type
 	44, // [44:44] is the sub-list for extension type_name
 	44, // [44:44] is the sub-list for extension extendee
 	0,  // [0:44] is the sub-list for field type_name
@@ -2664,7 +2995,7 @@ func file_sema_v1_sema_proto_init() {
 	if File_sema_v1_sema_proto != nil {
 		return
 	}
-	file_sema_v1_sema_proto_msgTypes[26].OneofWrappers = []any{
+	file_sema_v1_sema_proto_msgTypes[32].OneofWrappers = []any{
 		(*Call_Acquire)(nil),
 		(*Call_Wait)(nil),
 		(*Call_Touch)(nil),
@@ -2672,7 +3003,7 @@ func file_sema_v1_sema_proto_init() {
 		(*Call_Get)(nil),
 		(*Call_Cancel)(nil),
 	}
-	file_sema_v1_sema_proto_msgTypes[29].OneofWrappers = []any{
+	file_sema_v1_sema_proto_msgTypes[35].OneofWrappers = []any{
 		(*Answer_Acquire)(nil),
 		(*Answer_Wait)(nil),
 		(*Answer_Touch)(nil),
@@ -2686,7 +3017,7 @@ func file_sema_v1_sema_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_v1_sema_proto_rawDesc), len(file_sema_v1_sema_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   33,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,16 +29,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Sema_Acquire_FullMethodName      = "/sema.v1.Sema/Acquire"
-	Sema_Wait_FullMethodName         = "/sema.v1.Sema/Wait"
-	Sema_Touch_FullMethodName        = "/sema.v1.Sema/Touch"
-	Sema_TouchAll_FullMethodName     = "/sema.v1.Sema/TouchAll"
-	Sema_Release_FullMethodName      = "/sema.v1.Sema/Release"
-	Sema_ForceRelease_FullMethodName = "/sema.v1.Sema/ForceRelease"
-	Sema_Get_FullMethodName          = "/sema.v1.Sema/Get"
-	Sema_List_FullMethodName         = "/sema.v1.Sema/List"
-	Sema_Status_FullMethodName       = "/sema.v1.Sema/Status"
-	Sema_Exchange_FullMethodName     = "/sema.v1.Sema/Exchange"
+	Sema_Acquire_FullMethodName            = "/sema.v1.Sema/Acquire"
+	Sema_Wait_FullMethodName               = "/sema.v1.Sema/Wait"
+	Sema_Touch_FullMethodName              = "/sema.v1.Sema/Touch"
+	Sema_TouchAll_FullMethodName           = "/sema.v1.Sema/TouchAll"
+	Sema_Release_FullMethodName            = "/sema.v1.Sema/Release"
+	Sema_ForceRelease_FullMethodName       = "/sema.v1.Sema/ForceRelease"
+	Sema_Get_FullMethodName                = "/sema.v1.Sema/Get"
+	Sema_List_FullMethodName               = "/sema.v1.Sema/List"
+	Sema_Join_FullMethodName               = "/sema.v1.Sema/Join"
+	Sema_Remove_FullMethodName             = "/sema.v1.Sema/Remove"
+	Sema_TransferLeadership_FullMethodName = "/sema.v1.Sema/TransferLeadership"
+	Sema_Status_FullMethodName             = "/sema.v1.Sema/Status"
+	Sema_Exchange_FullMethodName           = "/sema.v1.Sema/Exchange"
 )
 
 // SemaClient is the client API for Sema service.
@@ -70,6 +73,14 @@ type SemaClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// List tells who holds what, by prefix and in pages.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Join takes a node in, which asks for itself: as a member without a vote, which gets
+	// one when it has caught up. Asked again, by the same disk, it changes the address
+	// at which others reach the node, and nothing if that is the same.
+	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// Remove takes a node out of the cluster, for good: it stops.
+	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
+	// TransferLeadership makes another node lead.
+	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// Status tells how the cluster is.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Exchange carries the calls of many callers of one client: what waits to be asked
@@ -181,6 +192,36 @@ func (c *semaClient) List(ctx context.Context, in *ListRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *semaClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinResponse)
+	err := c.cc.Invoke(ctx, Sema_Join_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *semaClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveResponse)
+	err := c.cc.Invoke(ctx, Sema_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *semaClient) TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeadershipResponse)
+	err := c.cc.Invoke(ctx, Sema_TransferLeadership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *semaClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatusResponse)
@@ -233,6 +274,14 @@ type SemaServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// List tells who holds what, by prefix and in pages.
 	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Join takes a node in, which asks for itself: as a member without a vote, which gets
+	// one when it has caught up. Asked again, by the same disk, it changes the address
+	// at which others reach the node, and nothing if that is the same.
+	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// Remove takes a node out of the cluster, for good: it stops.
+	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	// TransferLeadership makes another node lead.
+	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// Status tells how the cluster is.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Exchange carries the calls of many callers of one client: what waits to be asked
@@ -278,6 +327,15 @@ func (UnimplementedSemaServer) Get(context.Context, *GetRequest) (*GetResponse, 
 }
 func (UnimplementedSemaServer) List(context.Context, *ListRequest) (*ListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedSemaServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedSemaServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedSemaServer) TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeadership not implemented")
 }
 func (UnimplementedSemaServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
@@ -443,6 +501,60 @@ func _Sema_List_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sema_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SemaServer).Join(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sema_Join_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SemaServer).Join(ctx, req.(*JoinRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sema_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SemaServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sema_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SemaServer).Remove(ctx, req.(*RemoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sema_TransferLeadership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeadershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SemaServer).TransferLeadership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sema_TransferLeadership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SemaServer).TransferLeadership(ctx, req.(*TransferLeadershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Sema_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatusRequest)
 	if err := dec(in); err != nil {
@@ -502,6 +614,18 @@ var Sema_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _Sema_List_Handler,
+		},
+		{
+			MethodName: "Join",
+			Handler:    _Sema_Join_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Sema_Remove_Handler,
+		},
+		{
+			MethodName: "TransferLeadership",
+			Handler:    _Sema_TransferLeadership_Handler,
 		},
 		{
 			MethodName: "Status",
