@@ -131,7 +131,9 @@ type guardedMachine struct {
 var _ raft.ConfigurationStore = guardedMachine{}
 
 // StoreConfiguration implements [raft.ConfigurationStore].
-func (m guardedMachine) StoreConfiguration(index uint64, c raft.Configuration) { m.members.set(index, c) }
+func (m guardedMachine) StoreConfiguration(index uint64, c raft.Configuration) {
+	m.members.set(index, c)
+}
 
 // Restore implements [raft.FSM].
 func (m guardedMachine) Restore(snapshot io.ReadCloser) error {
