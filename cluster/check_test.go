@@ -143,7 +143,7 @@ func TestDamagedSegmentsAreRefused(t *testing.T) {
 		}, "the node is in term 0"},
 		"raft.db":              {func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "raft.db"), 30) }, "meta page 0 is damaged"},
 		"an unknown log store": {editFiles("node.json", `"logStore": "wal"`, `"logStore": "tape"`), "node.json is damaged"},
-		"a format to come":     {editFiles("node.json", `"format": 2`, `"format": 3`), "use the version of semanode that wrote it"},
+		"a format to come":     {editFiles("node.json", `"format": 2`, `"format": 4`), "use the version of semanode that wrote it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := copyDirectory(t, used)

@@ -38,7 +38,8 @@
 // Beside raft's own, gRPC's and the one of the log that makes segments, a node has
 // these; [Node.Close] waits for all.
 //
-//	serve          answers clients, and peers; one each     ends when its server is stopped
+//	serve          answers clients, peers, guests: one each     ends when its server is stopped
+//	enter          becomes a member, asks if it still is    asks the others; ticks
 //	lead           takes and leaves office                  fed by raft's LeaderCh
 //	watchLeader    who leads, for health and for waiters    fed by raft's observer
 //	watchAddress   where clients reach each new leader      fed by watchLeader
@@ -55,6 +56,7 @@
 //	land           answers entries, in order                fed by the proposer
 //	watchDeadlines the heaps of deadlines, the sweep        ticks, and the next deadline
 //	watchLines     who in line is gone, who stands where    ticks
+//	promote        gives members a vote that have caught up ticks
 //
 // A goroutine waits for each of raft's futures. Raft leaves futures without an
 // answer that it held when it was stopped; such a goroutine outlives its node, and
