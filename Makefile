@@ -1,7 +1,7 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test postgres bench size race chaos disk sabotage lint generate fuzz ci
+.PHONY: test postgres bench size race chaos disk sabotage lint vulncheck generate fuzz ci
 
 test:
 	go test ./...
@@ -43,6 +43,14 @@ lint:
 	gofmt -l .
 	go vet ./...
 	$(tool) staticcheck ./...
+
+# Known faults of what is imported and called, in all modules. Needs to reach vuln.go.dev,
+# or a copy: VULNDB=file:///path/to/vulndb.
+VULNDB ?= https://vuln.go.dev
+vulncheck:
+	$(tool) govulncheck -db $(VULNDB) ./...
+	cd bench && go tool -modfile=../tools/go.mod govulncheck -db $(VULNDB) ./...
+	cd fence/postgrestest && go tool -modfile=../../tools/go.mod govulncheck -db $(VULNDB) ./...
 
 # Go code from proto/, with the plugins that tools/go.mod pins.
 generate:
