@@ -39,12 +39,8 @@ func addRequest(cmd *cobra.Command, env func(string) string) *request {
 
 // addEndpoints adds the flag that says whom to ask.
 func (r *request) addEndpoints(cmd *cobra.Command, env func(string) string) {
-	endpoints := env(endpointsEnv)
-	if endpoints == "" {
-		endpoints = defaultEndpoint
-	}
-	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints,
-		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; $"+endpointsEnv+" sets the default")
+	cmd.Flags().StringVar(&r.endpoints, "endpoints", defaultEndpoint,
+		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; or $"+envName("endpoints"))
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.

@@ -27,8 +27,12 @@ The first start founds the cluster: give every node the same --peers, a list of
 all founding nodes and their raft addresses, and start them in any order. What
 was founded is on disk from then on; later starts may leave --peers out.
 
+Settings come from the flag, else from its environment variable, else from the
+file of --config, whose keys are these flags, else they have their default.
+"semanode config check" tells which, and "config example" prints such a file.
+
 One line on stdout tells that the node is ready: it knows a leader, so clients
-are answered. The log goes to stderr.
+are answered. systemd is told, too (Type=notify). The log goes to stderr.
 
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
@@ -54,6 +58,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	log := addLogging(cmd, "info")
+	addConfig(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		var unreachable error
 		if cfg.GRPCAddr == "" { // fine for a node that is embedded
@@ -64,7 +69,11 @@ restart it or replace the disk, the others go on meanwhile.`,
 		if err := errors.Join(err, unreachable, validateProcessors(*processors), cfg.Validate()); err != nil {
 			return err
 		}
+		if checking(cmd) {
+			return nil
+		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
+		greet(cmd, cfg.Logger)
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
@@ -90,10 +99,12 @@ func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
 	defer node.Close() // idempotent
 	if err := node.WaitLeader(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
+		notify(cfg.Logger, sayReady)
 	}
 	select {
 	case <-ctx.Done():
 		cfg.Logger.Info("stopping", "cause", context.Cause(ctx))
+		notify(cfg.Logger, sayStopping)
 		return node.Close()
 	case <-node.Done():
 		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())
