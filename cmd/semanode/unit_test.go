@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,6 +53,21 @@ func TestUnitFitsTheProgram(t *testing.T) {
 	}
 	if families := strings.Fields(u["RestrictAddressFamilies"]); !slices.Contains(families, "AF_UNIX") {
 		t.Error("it cannot say that it is ready")
+	}
+}
+
+// Go ends a program that panics, or is sent SIGQUIT, with the code of wrong usage. In the
+// unit's environment it ends by a signal instead, so systemd starts it again.
+func TestCrashIsNotWrongUsage(t *testing.T) {
+	must(t, syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})) // of this process and those it starts: no files with memory in them
+	for env, want := range map[string]int{"": exitUsage, unit(t)["Environment"]: -1} {
+		addr := freeAddr()
+		p := startEnv(t, []string{env}, "serve", "--id", "n1", "--data-dir", t.TempDir(), "--peers", "n1="+addr, "--raft-addr", addr, "--grpc-addr", "127.0.0.1:0", "--log-level", "off")
+		p.says("is ready")
+		p.signal(syscall.SIGQUIT)
+		if r := p.result(); r.code != want {
+			t.Errorf("with %q in the environment it ended with %d, want %d", env, r.code, want)
+		}
 	}
 }
 
