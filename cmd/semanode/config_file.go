@@ -187,7 +187,7 @@ func plainText(value *yaml.Node) (string, error) {
 	case value.Kind != yaml.ScalarNode:
 		return "", errors.New("want a single value")
 	case value.Style&yaml.TaggedStyle != 0:
-		return "", errors.New("a tag: write the value itself, in quotes if it begins with !")
+		return "", errors.New("a tag: write the value itself, or put it in quotes")
 	case value.ShortTag() == "!!null":
 		return "", errors.New("no value: leave the key out for the default")
 	}
