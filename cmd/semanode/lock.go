@@ -69,7 +69,7 @@ Exit codes: the command's, 128+n if signal n ended it, and of lock itself
 
 Lock writes to stderr only.`
 
-func newLockCmd(env func(string) string) *cobra.Command {
+func newLockCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lock NAME [flags] -- CMD ARGS...",
 		Short: "Run a command while holding a semaphore",
@@ -85,7 +85,7 @@ func newLockCmd(env func(string) string) *cobra.Command {
 	cmd.Flags().StringVar(&l.owner, "owner", "", "who takes it, for people to read (default USER@HOST:PID)")
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "do not tell about the wait in line")
 	r := request{timeout: tryOnce}
-	r.addEndpoints(cmd, env)
+	r.addEndpoints(cmd)
 	cmd.Args = lockArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		l.name, l.args, l.stderr = args[0], args[1:], cmd.ErrOrStderr()

@@ -38,7 +38,7 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	root := newRootCmd(args[0], env)
+	root := newRootCmd(args[0])
 	root.SetArgs(args[1:])
 	root.SetIn(stdin)
 	root.SetOut(stdout)

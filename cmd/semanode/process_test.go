@@ -20,6 +20,9 @@ import (
 // race detector if the tests have it.
 const asSemanode = "SEMA_TEST_PROCESS=1"
 
+// endpointsEnv is spelled out: scripts rely on it.
+const endpointsEnv = "SEMANODE_ENDPOINTS"
+
 func TestMain(m *testing.M) {
 	if key, value, _ := strings.Cut(asSemanode, "="); os.Getenv(key) == value {
 		go func() { // its stdin is a pipe from the tests: it must not outlive them

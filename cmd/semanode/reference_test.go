@@ -18,7 +18,7 @@ const referenceFile = "../../docs/configuration.md"
 
 // The tables of all settings in the documentation are those of the flags.
 func TestConfigurationReference(t *testing.T) {
-	root := newRootCmd("semanode", os.Getenv)
+	root := newRootCmd("semanode")
 	data, err := os.ReadFile(referenceFile)
 	must(t, err)
 	text := string(data)

@@ -15,8 +15,8 @@ const (
 )
 
 // newRootCmd returns the whole tree of commands. name is what the program was
-// called by, env its environment.
-func newRootCmd(name string, env func(string) string) *cobra.Command {
+// called by.
+func newRootCmd(name string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "semanode",
 		Short: "A lock service: named semaphores, kept by consensus",
@@ -43,7 +43,7 @@ ends with the code of the command it runs, or one of its own: see its help.`,
 		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
 	)
 	addTo(root, useGroup,
-		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env), newBenchCmd(env))
+		newLockCmd(), newAcquireCmd(), newTouchCmd(), newReleaseCmd(), newGetCmd(), newListCmd(), newStatusCmd(), newBenchCmd())
 	addTo(root, runGroup, newServeCmd(), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
 	addTo(root, runGroup, newConfigCmd())
 	addTo(root, "", newVersionCmd())

@@ -89,7 +89,7 @@ func TestPrecedence(t *testing.T) {
 // yet too, unless the table says why not.
 func TestEveryFlagHasAVariable(t *testing.T) {
 	seen := 0
-	for cmd := range commands(newRootCmd("semanode", os.Getenv)) {
+	for cmd := range commands(newRootCmd("semanode")) {
 		cmd.SetContext(t.Context())
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if f.Name == configFlag {
