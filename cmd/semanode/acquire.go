@@ -45,7 +45,7 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 			owner = defaultOwner()
 		}
 		if wait < 0 {
-			return usagef("invalid wait %q: want 0 (do not wait) or more", wait)
+			return invalid("wait", wait, "0 (do not wait) or more")
 		}
 		acquire := (*client.Client).Acquire
 		if wait > 0 {

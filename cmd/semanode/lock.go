@@ -131,10 +131,10 @@ type lock struct {
 func (l *lock) validate() error {
 	err := sema.Validate(l.name, l.owner, l.timeout)
 	if l.wait < 0 {
-		err = errors.Join(err, usagef("invalid wait %q: want 0 or more", l.wait))
+		err = errors.Join(err, invalid("wait", l.wait, "0 or more"))
 	}
 	if l.windDown < minWindDown || l.windDown > l.timeout/2 {
-		err = errors.Join(err, usagef("invalid wind-down %q: want %v to half the timeout of %v", l.windDown, minWindDown, l.timeout))
+		err = errors.Join(err, invalid("wind-down", l.windDown, "%v to half the timeout of %v", minWindDown, l.timeout))
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func (r *request) addEndpoints(cmd *cobra.Command) {
 // connect returns a client of the cluster. It does not wait for a connection.
 func (r *request) connect() (*client.Client, error) {
 	if r.timeout <= 0 {
-		return nil, usagef("invalid rpc-timeout %q: want more than 0", r.timeout)
+		return nil, invalid("rpc-timeout", r.timeout, "more than 0")
 	}
 	endpoints := strings.Split(r.endpoints, ",")
 	for i, e := range endpoints {

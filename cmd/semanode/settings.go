@@ -118,12 +118,19 @@ func (s *settings) locate(err error) error {
 	if !errors.As(err, &invalid) {
 		return err
 	}
-	switch place := s.place(invalid.Field); place {
+	field, _, _ := strings.Cut(strings.ToLower(invalid.Field), "[") // the client's Endpoints[0] is of --endpoints
+	switch place := s.place(field); place {
 	case fromFlag, fromDefault:
 		return err
 	default:
 		return fmt.Errorf("%s: %w", place, err)
 	}
+}
+
+// invalid is the fault of a setting whose flag can be read. A fault of this kind is told
+// with the place that the setting is from, see locate.
+func invalid(flag string, value any, limit string, args ...any) error {
+	return &sema.InvalidError{Field: flag, Value: fmt.Sprint(value), Limit: fmt.Sprintf(limit, args...)}
 }
 
 // words are the lines of a flag's usage as one, without the marks of its placeholder.

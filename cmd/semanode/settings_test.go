@@ -150,6 +150,9 @@ func TestBadVariables(t *testing.T) {
 		`$SEMANODE_RPC_TIMEOUT: invalid rpc-timeout "soon"`, `$SEMANODE_OUTPUT: invalid output "xml": want text or json`, `$SEMANODE_LINE: invalid line "many"`)
 	contains(t, inside(t, map[string]string{"SEMANODE_TIMEOUT": "1ms"}, "acquire", "a").fault(t, exitUsage), `$SEMANODE_TIMEOUT: invalid timeout "1ms": want 100ms`)
 	contains(t, inside(t, map[string]string{"SEMANODE_TIMEOUT": "1ms"}, "acquire", "a", "--timeout", "2ms").fault(t, exitUsage), `invalid timeout "2ms"`)
+	contains(t, inside(t, map[string]string{"SEMANODE_WAIT": "-1s"}, "acquire", "a").fault(t, exitUsage), `$SEMANODE_WAIT: invalid wait "-1s"`)
+	contains(t, inside(t, map[string]string{"SEMANODE_ENDPOINTS": "nowhere"}, "get", "a").fault(t, exitUsage), `$SEMANODE_ENDPOINTS: invalid Endpoints[0] "nowhere"`)
+	contains(t, inside(t, map[string]string{"SEMANODE_NODES": "0"}, "dev").fault(t, exitUsage), `$SEMANODE_NODES: invalid nodes "0"`)
 	contains(t, inside(t, map[string]string{"SEMANODE_FORCE": "true"}, "release", "a").fault(t, exitUsage), "--token") // force is not taken from there
 }
 

@@ -68,11 +68,11 @@ func TestWrongUsage(t *testing.T) {
 		{"no store to convert to", []string{"log-store", "convert", "--data-dir", "d"}, []string{"--to"}},
 		{"log-store alone", []string{"log-store"}, []string{"convert"}},
 
-		{"no nodes", []string{"dev", "--nodes", "0"}, []string{"invalid nodes 0", "1 to 9"}},
-		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{"invalid nodes 10"}},
-		{"two nodes cannot lose one", []string{"demo", "--nodes", "2"}, []string{"invalid nodes 2", "3 to 9"}},
+		{"no nodes", []string{"dev", "--nodes", "0"}, []string{`invalid nodes "0"`, "1 to 9"}},
+		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{`invalid nodes "10"`}},
+		{"two nodes cannot lose one", []string{"demo", "--nodes", "2"}, []string{`invalid nodes "2"`, "3 to 9"}},
 		{"short demo", []string{"demo", "--duration", "1ms"}, []string{"invalid duration", "1s or more"}},
-		{"no workers", []string{"demo", "--workers", "0"}, []string{"invalid workers 0"}},
+		{"no workers", []string{"demo", "--workers", "0"}, []string{`invalid workers "0"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := semanode(t, tc.args...)
