@@ -1,7 +1,23 @@
 # The commands of the README, for people and for CI.
 tool = go tool -modfile=tools/go.mod
 
-.PHONY: test postgres bench size race chaos disk sabotage lint vulncheck generate fuzz ci
+.PHONY: build reproducible test postgres bench size race chaos disk sabotage lint vulncheck generate fuzz ci
+
+# A static binary. The same commit makes the same bytes, wherever and whenever. Sources
+# without their history have to be told what they are: VERSION=v1.2.3 COMMIT=… DATE=….
+OUT ?= semanode
+build:
+	CGO_ENABLED=0 go build -trimpath -buildvcs=true -o $(OUT) -ldflags "-s -w $(if $(VERSION),-X main.buildVersion=$(VERSION)) \
+		$(if $(COMMIT),-X main.buildCommit=$(COMMIT)) $(if $(DATE),-X main.buildDate=$(DATE))" ./cmd/semanode
+
+# Two builds of the last commit, in two places, without a cache in common, byte by byte.
+reproducible:
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	for copy in one another; do \
+		git clone -q . "$$dir/$$copy"; \
+		GOCACHE="$$dir/cache-$$copy" $(MAKE) -s -C "$$dir/$$copy" build OUT="$$dir/$$copy.bin"; \
+	done; \
+	cmp "$$dir/one.bin" "$$dir/another.bin"; "$$dir/one.bin" version; sha256sum "$$dir/one.bin"
 
 test:
 	go test ./...

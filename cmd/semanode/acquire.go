@@ -12,7 +12,7 @@ import (
 	"github.com/semanode/sema/client"
 )
 
-func newAcquireCmd(env func(string) string) *cobra.Command {
+func newAcquireCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acquire NAME",
 		Short: "Take a semaphore, or learn who has it",
@@ -39,13 +39,13 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 	cmd.Flags().StringVar(&owner, "owner", "", "who takes it, for people to read (default USER@HOST:PID)")
 	cmd.Flags().DurationVar(&timeout, "timeout", sema.DefaultTimeout, "how long the hold stays good without a touch,\n100ms to 168h")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait in line while somebody else holds")
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("owner") {
 			owner = defaultOwner()
 		}
 		if wait < 0 {
-			return usagef("invalid wait %q: want 0 (do not wait) or more", wait)
+			return invalid("wait", wait, "0 (do not wait) or more")
 		}
 		acquire := (*client.Client).Acquire
 		if wait > 0 {

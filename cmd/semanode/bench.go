@@ -49,7 +49,7 @@ what is under way at the end, and for the release of everything.
 Progress goes to stderr and the result to stdout. Ctrl-C ends it early, with the
 result so far and exit code 1.`
 
-func newBenchCmd(env func(string) string) *cobra.Command {
+func newBenchCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how much load a cluster bears",
@@ -72,7 +72,7 @@ func newBenchCmd(env func(string) string) *cobra.Command {
 	cmd.Flags().DurationVar(&b.hold, "timeout", sema.DefaultTimeout, "of the holds: when they end should this process die,\n100ms to 168h")
 	cmd.Flags().IntVar(&b.processors, "processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	cmd.Flags().BoolVarP(&b.quiet, "quiet", "q", false, "do not tell the progress")
-	b.request = addRequest(cmd, env)
+	b.request = addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return b.run(cmd) }
 	return cmd
 }

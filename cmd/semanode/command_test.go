@@ -25,7 +25,7 @@ import (
 // asRunner in the environment makes the test binary run its arguments as a command
 // does, under a tenure that ends when its file 3 is closed. The value is the
 // wind-down, how far away the deadline is then, and, if it matters, how far before.
-const asRunner = "SEMANODE_TEST_RUNNER"
+const asRunner = "SEMA_TEST_RUNNER"
 
 func init() {
 	if times, ok := os.LookupEnv(asRunner); ok {

@@ -41,11 +41,11 @@ be.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case d.duration < time.Second:
-			return usagef("invalid duration %q: want 1s or more", d.duration)
+			return invalid("duration", d.duration, "1s or more")
 		case d.workers < 1 || d.workers > 100:
-			return usagef("invalid workers %d: want 1 to 100", d.workers)
+			return invalid("workers", d.workers, "1 to 100")
 		case d.nodes < 3 || d.nodes > maxLocalNodes:
-			return usagef("invalid nodes %d: want 3 to %d", d.nodes, maxLocalNodes)
+			return invalid("nodes", d.nodes, "3 to %d", maxLocalNodes)
 		}
 		d.out = cmd.OutOrStdout()
 		return d.run(cmd.Context())

@@ -33,7 +33,7 @@ the next start with the same directory goes on where this one ended.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d := dev{nodes: *nodes, dataDir: *dataDir, logger: log.logger(cmd.ErrOrStderr()), out: cmd.OutOrStdout(), name: calledAs(name)}
 		if *nodes < 1 || *nodes > maxLocalNodes {
-			return usagef("invalid nodes %d: want 1 to %d", *nodes, maxLocalNodes)
+			return invalid("nodes", *nodes, "1 to %d", maxLocalNodes)
 		}
 		if !cmd.Flags().Changed("nodes") {
 			d.nodes = 0 // as many as the directory says

@@ -10,7 +10,7 @@ import (
 	"github.com/semanode/sema/transport"
 )
 
-func newGetCmd(env func(string) string) *cobra.Command {
+func newGetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get NAME",
 		Short: "Tell who holds a semaphore",
@@ -26,7 +26,7 @@ asked node's own state: it needs no leader and may be behind.`,
 	}
 	stale := cmd.Flags().Bool("stale", false, "read one node's own state, which may be behind")
 	line := addLine(cmd)
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
 			got, err := c.Line(ctx, transport.GetRequest{Name: args[0], Stale: *stale, Line: *line})

@@ -10,7 +10,7 @@ import (
 	"github.com/semanode/sema/transport"
 )
 
-func newListCmd(env func(string) string) *cobra.Command {
+func newListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "Tell who holds what",
@@ -27,7 +27,7 @@ It walks through pages: a hold that comes or goes meanwhile may be missed. The
 	var req transport.ListRequest
 	cmd.Flags().BoolVar(&req.Stale, "stale", false, "read one node's own state, which may be behind")
 	line := addLine(cmd)
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			req.Prefix = args[0]

@@ -69,7 +69,7 @@ Exit codes: the command's, 128+n if signal n ended it, and of lock itself
 
 Lock writes to stderr only.`
 
-func newLockCmd(env func(string) string) *cobra.Command {
+func newLockCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lock NAME [flags] -- CMD ARGS...",
 		Short: "Run a command while holding a semaphore",
@@ -85,7 +85,7 @@ func newLockCmd(env func(string) string) *cobra.Command {
 	cmd.Flags().StringVar(&l.owner, "owner", "", "who takes it, for people to read (default USER@HOST:PID)")
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "do not tell about the wait in line")
 	r := request{timeout: tryOnce}
-	r.addEndpoints(cmd, env)
+	r.addEndpoints(cmd)
 	cmd.Args = lockArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		l.name, l.args, l.stderr = args[0], args[1:], cmd.ErrOrStderr()
@@ -131,10 +131,10 @@ type lock struct {
 func (l *lock) validate() error {
 	err := sema.Validate(l.name, l.owner, l.timeout)
 	if l.wait < 0 {
-		err = errors.Join(err, usagef("invalid wait %q: want 0 or more", l.wait))
+		err = errors.Join(err, invalid("wait", l.wait, "0 or more"))
 	}
 	if l.windDown < minWindDown || l.windDown > l.timeout/2 {
-		err = errors.Join(err, usagef("invalid wind-down %q: want %v to half the timeout of %v", l.windDown, minWindDown, l.timeout))
+		err = errors.Join(err, invalid("wind-down", l.windDown, "%v to half the timeout of %v", minWindDown, l.timeout))
 	}
 	return err
 }

@@ -32,24 +32,31 @@ func main() {
 }
 
 // run is the program. What it takes from the process around it are its arguments
-// and signals, and for the command that lock runs its files and environment.
+// and signals, for the command that lock runs its files and environment, and for serve
+// the names of all variables and the socket of the service manager.
 // args[0] is the name it was called by. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	root := newRootCmd(args[0], env)
+	root := newRootCmd(args[0])
 	root.SetArgs(args[1:])
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	began := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		began = true
+		return settle(cmd, env)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !began { // flags or arguments were refused
 		err = usagef("%w\nsee %s --help", err, cmd.CommandPath())
 	}
 	if silent(err) {
 		return exitCode(err)
+	}
+	if exitCode(err) == exitUsage && began {
+		err = settingsOf(cmd).locate(err)
 	}
 	if exitCode(err) == exitFailed && ctx.Err() != nil && !errors.Is(err, errInterrupted) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

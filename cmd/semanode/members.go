@@ -12,7 +12,7 @@ import (
 	"github.com/semanode/sema/transport"
 )
 
-func newMembersCmd(env func(string) string) *cobra.Command {
+func newMembersCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "members",
 		Short: "List the cluster's members",
@@ -23,7 +23,7 @@ caught up with the others.`,
   semanode members -o json | jq -r '.members[] | select(.voter | not).id'`,
 		Args: cobra.NoArgs,
 	}
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
 			st, err := c.Status(ctx)
@@ -36,7 +36,7 @@ caught up with the others.`,
 	return cmd
 }
 
-func newRemoveCmd(env func(string) string) *cobra.Command {
+func newRemoveCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove ID",
 		Short: "Remove a node from the cluster",
@@ -52,7 +52,7 @@ would stand still then; --force insists.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	force := cmd.Flags().Bool("force", false, "even if those that are left are no majority")
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
 			if err := c.RemoveNode(ctx, args[0], *force); err != nil {
@@ -64,7 +64,7 @@ would stand still then; --force insists.`,
 	return cmd
 }
 
-func newTransferLeadershipCmd(env func(string) string) *cobra.Command {
+func newTransferLeadershipCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transfer-leadership [ID]",
 		Short: "Make another node lead",
@@ -76,7 +76,7 @@ milliseconds.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id := ""
 		if len(args) > 0 {

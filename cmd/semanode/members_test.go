@@ -66,7 +66,7 @@ func TestMembersRefusesWrongUse(t *testing.T) {
 			t.Errorf("semanode %v: exit code %d, %s", args, r.code, r.stderr)
 		}
 	}
-	both := semanode(t, "serve", "--id", "n1", "--data-dir", t.TempDir(), "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--peers", "n1=127.0.0.1:7373", "--join", "127.0.0.1:7374")
+	both := semanode(t, "serve", "--id", "n1", "--data-dir", t.TempDir(), "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--peers", "n1=127.0.0.1:7373", "--join", "127.0.0.1:7374", "--log-level", "warn")
 	contains(t, both.fault(t, exitUsage), "either peers", "or join")
 	any := semanode(t, "serve", "--id", "n1", "--data-dir", t.TempDir(), "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--join", "nowhere")
 	contains(t, any.fault(t, exitUsage), "nowhere", "HOST:PORT")

@@ -18,7 +18,10 @@ import (
 // asSemanode in the environment makes the test binary the program itself, so
 // that the tests run real processes of exactly the code under test, with the
 // race detector if the tests have it.
-const asSemanode = "SEMANODE_TEST_PROCESS=1"
+const asSemanode = "SEMA_TEST_PROCESS=1"
+
+// endpointsEnv is spelled out: scripts rely on it.
+const endpointsEnv = "SEMANODE_ENDPOINTS"
 
 func TestMain(m *testing.M) {
 	if key, value, _ := strings.Cut(asSemanode, "="); os.Getenv(key) == value {

@@ -10,7 +10,7 @@ import (
 	"github.com/semanode/sema/client"
 )
 
-func newReleaseCmd(env func(string) string) *cobra.Command {
+func newReleaseCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release NAME {--token N | --force}",
 		Short: "Free a semaphore",
@@ -28,7 +28,7 @@ hold. A forced release of a semaphore that is free exits with 3.`,
 	}
 	token := addToken(cmd, "the hold's token, a `number` that acquire printed")
 	force := cmd.Flags().Bool("force", false, "end the hold, whoever it belongs to")
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case *token == 0 && (!*force || cmd.Flags().Changed("token")):

@@ -15,10 +15,7 @@ import (
 	"github.com/semanode/sema/client"
 )
 
-const (
-	endpointsEnv    = "SEMANODE_ENDPOINTS"
-	defaultEndpoint = "127.0.0.1:7362"
-)
+const defaultEndpoint = "127.0.0.1:7362"
 
 // request is what the commands that ask a cluster have in common: whom to ask,
 // for how long, and how to print the answer.
@@ -29,28 +26,24 @@ type request struct {
 }
 
 // addRequest adds the flags of a request to a command.
-func addRequest(cmd *cobra.Command, env func(string) string) *request {
+func addRequest(cmd *cobra.Command) *request {
 	r := &request{output: choice{"text", []string{"text", "json"}}}
-	r.addEndpoints(cmd, env)
+	r.addEndpoints(cmd)
 	cmd.Flags().DurationVar(&r.timeout, "rpc-timeout", 10*time.Second, "how long to try before giving up")
 	addChoice(cmd, &r.output, "output", "o", "`FORMAT` of the answer")
 	return r
 }
 
 // addEndpoints adds the flag that says whom to ask.
-func (r *request) addEndpoints(cmd *cobra.Command, env func(string) string) {
-	endpoints := env(endpointsEnv)
-	if endpoints == "" {
-		endpoints = defaultEndpoint
-	}
-	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints,
-		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; $"+endpointsEnv+" sets the default")
+func (r *request) addEndpoints(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.endpoints, "endpoints", defaultEndpoint,
+		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; or $"+envName("endpoints"))
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.
 func (r *request) connect() (*client.Client, error) {
 	if r.timeout <= 0 {
-		return nil, usagef("invalid rpc-timeout %q: want more than 0", r.timeout)
+		return nil, invalid("rpc-timeout", r.timeout, "more than 0")
 	}
 	endpoints := strings.Split(r.endpoints, ",")
 	for i, e := range endpoints {

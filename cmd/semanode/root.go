@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -17,8 +15,8 @@ const (
 )
 
 // newRootCmd returns the whole tree of commands. name is what the program was
-// called by, env its environment.
-func newRootCmd(name string, env func(string) string) *cobra.Command {
+// called by.
+func newRootCmd(name string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "semanode",
 		Short: "A lock service: named semaphores, kept by consensus",
@@ -27,6 +25,10 @@ the nodes, and it is the command line for using them.
 
 Start with "semanode demo", which shows a cluster at work and kills its leader,
 or with "semanode dev", which gives you a cluster to play with.
+
+What a flag leaves open, an environment variable may say: $SEMANODE_RPC_TIMEOUT for
+--rpc-timeout, and likewise for all others but those that must be said each time,
+such as --force. Serve reads a file besides, see its help.
 
 Exit codes: 0 done (for acquire: ACQUIRED), 1 failed, 2 wrong usage, 3 the
 semaphore answered otherwise (held by somebody else, not held, not found). Lock
@@ -41,8 +43,9 @@ ends with the code of the command it runs, or one of its own: see its help.`,
 		&cobra.Group{ID: runGroup, Title: "Run a cluster:"},
 	)
 	addTo(root, useGroup,
-		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env), newBenchCmd(env))
-	addTo(root, runGroup, newServeCmd(), newMembersCmd(env), newRemoveCmd(env), newTransferLeadershipCmd(env), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
+		newLockCmd(), newAcquireCmd(), newTouchCmd(), newReleaseCmd(), newGetCmd(), newListCmd(), newStatusCmd(), newBenchCmd())
+	addTo(root, runGroup, newServeCmd(), newMembersCmd(), newRemoveCmd(), newTransferLeadershipCmd(), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
+	addTo(root, runGroup, newConfigCmd())
 	addTo(root, "", newVersionCmd())
 	return root
 }
@@ -54,26 +57,6 @@ func addTo(root *cobra.Command, group string, cmds ...*cobra.Command) {
 		cmd.Flags().SortFlags = false
 		root.AddCommand(cmd)
 	}
-}
-
-func newVersionCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "semanode %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
-}
-
-// version is the module's, as the Go tool recorded it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // choice is a flag that takes one of a few words.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,8 +33,12 @@ A node with --join instead becomes a member of a cluster that is there. It gets
 a vote when it has caught up. A node whose disk was lost comes back like that,
 after "semanode remove" of what it was.
 
+Settings come from the flag, else from its environment variable, else from the
+file of --config, whose keys are these flags, else they have their default.
+"semanode config check" tells which, and "config example" prints such a file.
+
 One line on stdout tells that the node is ready: it knows a leader, so clients
-are answered. The log goes to stderr.
+are answered. systemd is told, too (Type=notify). The log goes to stderr.
 
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
@@ -52,7 +57,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "`HOST:PORT` to listen on for clients")
 	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "`HOST:PORT` at which clients reach --grpc-addr,\nif that differs")
 	peers := flags.String("peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
-	flags.StringSliceVar(&cfg.Join, "join", nil, "raft ports of members of a cluster to become a member of,\n`HOST:PORT,...`, instead of --peers; one that lives is enough")
+	join := flags.String("join", "", "raft ports of members of a cluster to become a member of,\n`HOST:PORT,...`, instead of --peers; one that lives is enough")
 	flags.StringVar(&cfg.RaftAdvertise, "raft-advertise", "", "`HOST:PORT` at which other nodes reach --raft-addr, if that\ndiffers from what --peers says")
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
@@ -61,6 +66,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
 	log := addLogging(cmd, "info")
+	addConfig(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		var unreachable error
 		if cfg.GRPCAddr == "" { // fine for a node that is embedded
@@ -68,15 +74,31 @@ restart it or replace the disk, the others go on meanwhile.`,
 		}
 		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
+		cfg.Join = addresses(*join)
 		if err := errors.Join(err, unreachable, validateProcessors(*processors), cfg.Validate()); err != nil {
 			return err
 		}
+		if checking(cmd) {
+			return nil
+		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
+		greet(cmd, cfg.Logger)
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// addresses reads a list of HOST:PORT,...
+func addresses(list string) (addrs []string) {
+	if list == "" {
+		return nil
+	}
+	for item := range strings.SplitSeq(list, ",") {
+		addrs = append(addrs, strings.TrimSpace(item))
+	}
+	return addrs
 }
 
 // validateProcessors refuses what no machine has.
@@ -97,10 +119,12 @@ func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
 	defer node.Close() // idempotent
 	if err := node.WaitLeader(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
+		notify(cfg.Logger, sayReady)
 	}
 	select {
 	case <-ctx.Done():
 		cfg.Logger.Info("stopping", "cause", context.Cause(ctx))
+		notify(cfg.Logger, sayStopping)
 		return node.Close()
 	case <-node.Done():
 		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())

@@ -24,7 +24,7 @@ func TestServeCannotStart(t *testing.T) {
 	dir := oneNode(t)
 	const peers = "n1=127.0.0.1:7001"
 	serve := func(dataDir string, more ...string) []string {
-		return append([]string{"serve", "--id", "n1", "--data-dir", dataDir, "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--peers", peers}, more...)
+		return append([]string{"serve", "--id", "n1", "--data-dir", dataDir, "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--peers", peers, "--log-level", "warn"}, more...)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -25,8 +25,8 @@ import (
 // The variables that make the test binary a holder: how it works, and what it
 // writes to.
 const (
-	holderEnv   = "SEMANODE_TEST_HOLDER"
-	resourceEnv = "SEMANODE_TEST_RESOURCE"
+	holderEnv   = "SEMA_TEST_HOLDER"
+	resourceEnv = "SEMA_TEST_RESOURCE"
 
 	careful  = "careful"  // asks its context before each write
 	careless = "careless" // does not

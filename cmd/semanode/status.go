@@ -10,7 +10,7 @@ import (
 	"github.com/semanode/sema/transport"
 )
 
-func newStatusCmd(env func(string) string) *cobra.Command {
+func newStatusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell how the cluster is",
@@ -22,7 +22,7 @@ It exits with 0 if there is a leader, and with 1 if there is none.`,
   semanode status -o json | jq -r '.nodes[] | select(.leader).id'`,
 		Args: cobra.NoArgs,
 	}
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return r.ask(cmd, func(ctx context.Context, c *client.Client) error {
 			st, err := c.Status(ctx)

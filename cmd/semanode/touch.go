@@ -9,7 +9,7 @@ import (
 	"github.com/semanode/sema/client"
 )
 
-func newTouchCmd(env func(string) string) *cobra.Command {
+func newTouchCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "touch NAME --token N",
 		Short: "Keep a hold for another full timeout",
@@ -22,7 +22,7 @@ It exits with 3 if the hold is gone: whoever does the work under it must stop.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	token := addToken(cmd, "the hold's token, a `number` that acquire printed")
-	r := addRequest(cmd, env)
+	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *token == 0 {
 			return errNoToken

@@ -10,7 +10,7 @@ import (
 func TestWrongUsage(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 513)
-	serve := []string{"serve", "--id", "n1", "--data-dir", t.TempDir() + "/never-made", "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"}
+	serve := []string{"serve", "--id", "n1", "--data-dir", t.TempDir() + "/never-made", "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-level", "warn"}
 	with := func(args ...string) []string { return append(serve[:len(serve):len(serve)], args...) }
 	for _, tc := range []struct {
 		name string
@@ -68,11 +68,11 @@ func TestWrongUsage(t *testing.T) {
 		{"no store to convert to", []string{"log-store", "convert", "--data-dir", "d"}, []string{"--to"}},
 		{"log-store alone", []string{"log-store"}, []string{"convert"}},
 
-		{"no nodes", []string{"dev", "--nodes", "0"}, []string{"invalid nodes 0", "1 to 9"}},
-		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{"invalid nodes 10"}},
-		{"two nodes cannot lose one", []string{"demo", "--nodes", "2"}, []string{"invalid nodes 2", "3 to 9"}},
+		{"no nodes", []string{"dev", "--nodes", "0"}, []string{`invalid nodes "0"`, "1 to 9"}},
+		{"ten nodes", []string{"dev", "--nodes", "10"}, []string{`invalid nodes "10"`}},
+		{"two nodes cannot lose one", []string{"demo", "--nodes", "2"}, []string{`invalid nodes "2"`, "3 to 9"}},
 		{"short demo", []string{"demo", "--duration", "1ms"}, []string{"invalid duration", "1s or more"}},
-		{"no workers", []string{"demo", "--workers", "0"}, []string{"invalid workers 0"}},
+		{"no workers", []string{"demo", "--workers", "0"}, []string{`invalid workers "0"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := semanode(t, tc.args...)
@@ -91,8 +91,8 @@ func TestHelp(t *testing.T) {
 	if alone := semanode(t).ok(t); alone != help {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
-	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo"} {
-		help := semanode(t, cmd, "--help").ok(t)
+	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo", "version", "config check", "config example"} {
+		help := semanode(t, append(strings.Fields(cmd), "--help")...).ok(t)
 		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
 		text, _, _ := strings.Cut(help, "\nFlags:")
 		for line := range strings.Lines(text) {
