@@ -36,6 +36,9 @@ type foundingRecord struct {
 	// Bootstrapped is false until the log holds the founding membership. From
 	// then on a missing log means that it was lost, and with it the node's votes.
 	Bootstrapped bool `json:"bootstrapped"`
+	// Restored says what the cluster was made of, if that was a backup: its checksum, the
+	// generation of tokens, and what was left out.
+	Restored string `json:"restored,omitempty"`
 }
 
 // The formats of a founding record.
@@ -88,7 +91,7 @@ func (r foundingRecord) check() error {
 	if err := cfg.validatePeers(); err != nil {
 		return fmt.Errorf("node %q with peers %q", r.NodeID, r.Peers)
 	}
-	if id := cfg.clusterID(); r.ClusterID != hex.EncodeToString(id[:]) {
+	if id := r.identity(cfg); r.ClusterID != hex.EncodeToString(id[:]) {
 		return fmt.Errorf("cluster id %q is not that of its peers", r.ClusterID)
 	}
 	if (r.Format == storesFormat) != (r.LogStore == WAL) || r.LogStore != WAL && r.LogStore != "" {
