@@ -7,6 +7,9 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/transport"
 	"github.com/semanode/sema/transport/semav1"
@@ -16,8 +19,9 @@ import (
 // disk plays no part in it, so anything above moments means that it hangs.
 const saveSilence = 20 * time.Second
 
-// errSilent is the cause with which a backup ends that does not come.
-var errSilent = fmt.Errorf("no more of the backup came for %v", saveSilence)
+// errSilent is the cause with which a try ends whose backup does not come: another node
+// may send it.
+var errSilent = status.Errorf(codes.Unavailable, "no more of the backup came for %v", saveSilence)
 
 // Save takes a backup of the cluster and writes it, a file as package backup reads it:
 // all that was acknowledged before is in it. The cluster serves meanwhile. It asks until
@@ -64,8 +68,8 @@ func saveFrom(ctx context.Context, n *node, req transport.SaveRequest, w *counte
 		err = transport.ReceiveSave(semav1.NewBackupClient(n.conn), ctx, &semav1.SaveRequest{Stale: req.Stale}, w)
 		err = transport.ErrorFromStatus(err)
 	}
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return errSilent
 	}
 	return err
 }
