@@ -90,20 +90,27 @@ func (h *history) end(o *op, token uint64, err error) {
 	}
 }
 
-// work acquires and releases names, some of which others want, too, until ctx ends.
-func (h *history) work(ctx context.Context, svc sema.Service, worker int) {
+// work acquires and releases names until ctx ends, and keeps some. For every other one
+// it waits in line with others, so that holds are handed over.
+func (h *history) work(ctx context.Context, svc sema.Waiter, worker int) {
 	for i := 0; ctx.Err() == nil; i++ {
-		name := fmt.Sprintf("own/%d/%d", worker, i)
-		if i%4 == 0 {
-			name = fmt.Sprintf("shared/%d", i%16)
+		name, shared := fmt.Sprintf("own/%d/%d", worker, i), i%2 == 0
+		if shared {
+			name = fmt.Sprintf("shared/%d", i%8)
 		}
 		acquired := h.begin(name, false, 0)
-		info, err := svc.Acquire(ctx, name, "worker", time.Hour)
+		var info sema.Info
+		var err error
+		if shared {
+			info, err = svc.AcquireWait(ctx, name, "worker", time.Hour, nil)
+		} else {
+			info, err = svc.Acquire(ctx, name, "worker", time.Hour)
+		}
 		if err == nil && info.Status != sema.Acquired {
 			acquired.worse = true
 		}
 		h.end(acquired, info.Token, err)
-		if err != nil || acquired.worse || i%3 == 1 { // some are kept
+		if err != nil || acquired.worse || !shared && i%3 == 1 {
 			continue
 		}
 		released := h.begin(name, true, info.Token)
@@ -220,7 +227,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	hist.fill(t, load, 2000)
 	filled := hist.count()
 	for i := range 16 {
-		workers.Go(func() { hist.work(ctx, load.Fork(), i) })
+		workers.Go(func() { hist.work(ctx, load.Fork().(sema.Waiter), i) })
 	}
 	type taken struct {
 		file         []byte
