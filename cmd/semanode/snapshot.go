@@ -133,7 +133,7 @@ func (p printer) backup(b backupJSON) error {
 	t = p.table()
 	t.row("NAME", "OWNER", "TOKEN", "TIMEOUT", "LEFT", "WAITING")
 	for _, h := range *b.Semaphores {
-		t.row(h.Name, h.Owner, h.Token, h.Timeout, h.Left, strconv.Itoa(h.Waiting))
+		t.row(printable(h.Name), printable(h.Owner), h.Token, h.Timeout, h.Left, strconv.Itoa(h.Waiting))
 	}
 	return t.Flush()
 }
