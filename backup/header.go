@@ -53,10 +53,10 @@ type Member struct {
 }
 
 const (
-	// maxHeaderBytes bounds a header: 1,000 members with the longest ids and names of
-	// hosts.
-	maxHeaderBytes = 1 << 20
-	maxMembers     = 1000
+	// maxHeaderBytes has room for as many members with the longest ids and names of
+	// hosts. Small, because a message takes many times its size when it is decoded.
+	maxHeaderBytes = 64 << 10
+	maxMembers     = 100
 )
 
 func (h Header) encode() ([]byte, error) {

@@ -191,7 +191,7 @@ type BackupHeader struct {
 	Holds   uint64 `protobuf:"varint,10,opt,name=holds,proto3" json:"holds,omitempty"`
 	Waiting uint64 `protobuf:"varint,11,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	Clients uint64 `protobuf:"varint,12,opt,name=clients,proto3" json:"clients,omitempty"`
-	// The members, for people: a new cluster has its own. At most 1,000.
+	// The members, for people: a new cluster has its own. At most 100.
 	Members       []*BackupMember `protobuf:"bytes,13,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
