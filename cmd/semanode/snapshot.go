@@ -18,9 +18,10 @@ func newSnapshotCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
 		Short: "Back up a cluster, and make a new one of a backup",
-		Long: `Snapshot takes backups of a cluster while it serves, looks into them, and makes a new
-cluster of one. docs/backup.md says what is in a backup, what a restore does to those
-who hold something, and the way back when a majority of the nodes is lost.`,
+		Long: `Snapshot takes backups of a cluster while it serves, looks into them, and makes
+a new cluster of one. docs/backup.md says what is in a backup, what a restore
+does to those who hold something, and the way back when a majority of the nodes
+is lost.`,
 		Example: `  semanode snapshot save sema.backup
   semanode snapshot inspect sema.backup --holds`,
 		Args: cobra.NoArgs,

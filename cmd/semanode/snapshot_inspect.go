@@ -18,9 +18,9 @@ func newSnapshotInspectCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Tell what is in a backup, and whether it is whole",
-		Long: `Inspect reads a backup to its end, as a restore does, and tells what is in it. It
-takes the memory that a node takes for the same. Whatever is wrong with the file is
-an error.`,
+		Long: `Inspect reads a backup to its end, as a restore does, and tells what is in it.
+It takes the memory that a node takes for the same. Whatever is wrong with the
+file is an error.`,
 		Example: `  semanode snapshot inspect sema.backup
   semanode snapshot inspect sema.backup --holds -o json | jq '.semaphores[].name'`,
 		Args: cobra.ExactArgs(1),

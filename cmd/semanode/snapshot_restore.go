@@ -14,21 +14,22 @@ func newSnapshotRestoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore FILE --id ID --data-dir DIR --peers LIST",
 		Short: "Make the data directory of a node of a new cluster from a backup",
-		Long: `Restore makes an empty directory that of one founding node of a new cluster, which
-begins with what is in the backup. Run it for each node, with the same FILE and the
-same flags but for --id and --data-dir, then start them all with serve. Nothing runs
-meanwhile.
+		Long: `Restore makes an empty directory that of one founding node of a new cluster,
+which begins with what is in the backup. Run it for each node, with the same
+FILE and the same flags but for --id and --data-dir, then start them all with
+serve. Nothing runs meanwhile.
 
-The new cluster has an identity of its own: nodes of the old one cannot talk to it,
-even at the same addresses. Holds are kept, each with the time left that it had, and
-all tokens from then on are far above those of the old cluster. Whoever acquired
-something after the backup was taken is not known to the new cluster: stop the old
-one, and let the longest timeout in use pass before you start the new one, or see to
-it that every write is checked against its token.
+The new cluster has an identity of its own: nodes of the old one cannot talk to
+it, even at the same addresses. Holds are kept, each with the time left that it
+had, and all tokens from then on are far above those of the old cluster.
+Whoever acquired something after the backup was taken is not known to the new
+cluster: stop the old one, and let the longest timeout in use pass before you
+start the new one, or see to it that every write is checked against its token.
 
-A cluster may be restored again from the same backup, or from an older one. Then give
-a --generation that no restored cluster had, so that neither tokens nor its identity
-repeat: inspect shows the first that is possible, and each restore tells its own.`,
+A cluster may be restored again from the same backup, or from an older one.
+Then give a --generation that no restored cluster had, so that neither tokens
+nor its identity repeat: inspect shows the first that is possible, and each
+restore tells its own.`,
 		Example: `  semanode snapshot restore sema.backup --id n1 --data-dir /var/lib/semanode \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
 		Args: cobra.ExactArgs(1),

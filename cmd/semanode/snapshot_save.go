@@ -22,13 +22,13 @@ func newSnapshotSaveCmd(env func(string) string) *cobra.Command {
 		Use:   "save FILE",
 		Short: "Take a backup while the cluster serves",
 		Long: `Save writes a backup to FILE, readable by you only; "-" is stdout. All that the
-cluster had acknowledged before is in it, and it is of one moment. It is held to its
-checksum while it comes, and FILE is there in full or not at all.
+cluster had acknowledged before is in it, and it is of one moment. It is held
+to its checksum while it comes, and FILE is there in full or not at all.
 
-With --data-dir it is taken from the directory of a node that is stopped, with all
-that had reached that node, for when no majority is left to ask. Of several survivors
-take the one with the highest term and, if those are equal, the highest index, as
-snapshot inspect tells them.`,
+With --data-dir it is taken from the directory of a node that is stopped, with
+all that had reached that node, for when no majority is left to ask. Of several
+survivors take the one with the highest term and, if those are equal, the
+highest index, as snapshot inspect tells them.`,
 		Example: `  semanode snapshot save sema.backup
   semanode snapshot save - | gpg -e -r ops > sema.backup.gpg
   semanode snapshot save sema.backup --data-dir /var/lib/semanode`,

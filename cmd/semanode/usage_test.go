@@ -97,8 +97,9 @@ func TestHelp(t *testing.T) {
 	if alone := semanode(t).ok(t); alone != help {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
-	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo"} {
-		help := semanode(t, cmd, "--help").ok(t)
+	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo",
+		"snapshot", "snapshot save", "snapshot inspect", "snapshot restore"} {
+		help := semanode(t, append(strings.Fields(cmd), "--help")...).ok(t)
 		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
 		text, _, _ := strings.Cut(help, "\nFlags:")
 		for line := range strings.Lines(text) {
