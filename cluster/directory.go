@@ -47,6 +47,9 @@ type foundingRecord struct {
 	// then on a missing log means that it was lost, and with it the node's votes. For a
 	// node that joined it is false until it was admitted.
 	Bootstrapped bool `json:"bootstrapped"`
+	// Restored says what the cluster was made of, if that was a backup: its checksum, the
+	// generation of tokens, and what was left out.
+	Restored string `json:"restored,omitempty"`
 }
 
 // The formats of a founding record.
@@ -106,7 +109,7 @@ func (r foundingRecord) check() error {
 	if _, err := r.founders(); err != nil {
 		return err
 	}
-	if id := cfg.clusterID(); r.ClusterID != hex.EncodeToString(id[:]) {
+	if id := r.identity(cfg); r.ClusterID != hex.EncodeToString(id[:]) {
 		return fmt.Errorf("cluster id %q is not that of its peers", r.ClusterID)
 	}
 	if r != r.withStore(r.store()) || r.LogStore != WAL && r.LogStore != BoltDB && r.LogStore != "" {

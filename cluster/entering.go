@@ -119,7 +119,7 @@ func (n *Node) Identify(in transport.Introduction) transport.Identity {
 	r := n.record.get()
 	own, _ := r.incarnation() // checked when it was read
 	founders, _ := r.founders()
-	i := transport.Identity{ID: r.NodeID, Incarnation: own, ClusterName: r.ClusterName, Founders: r.Peers, Founded: r.entered(), Known: founders[in.ID]}
+	i := transport.Identity{ID: r.NodeID, Incarnation: own, ClusterName: r.ClusterName, Founders: r.Peers, Restored: r.Restored, Founded: r.entered(), Known: founders[in.ID]}
 	if id, err := hex.DecodeString(r.ClusterID); err == nil && len(id) == len(i.ClusterID) {
 		copy(i.ClusterID[:], id)
 	}
@@ -272,7 +272,7 @@ func (r foundingRecord) of(i transport.Identity, addr string) (foundingRecord, e
 	if r.ClusterName != "" && r.ClusterName != i.ClusterName {
 		return r, fmt.Errorf("the node at %s belongs to the cluster named %q, not to %q", addr, i.ClusterName, r.ClusterName)
 	}
-	r.ClusterID, r.ClusterName, r.Peers = hex.EncodeToString(i.ClusterID[:]), i.ClusterName, i.Founders
+	r.ClusterID, r.ClusterName, r.Peers, r.Restored = hex.EncodeToString(i.ClusterID[:]), i.ClusterName, i.Founders, i.Restored
 	if err := r.check(); err != nil {
 		return r, fmt.Errorf("the node at %s says what cannot be: %w", addr, err)
 	}

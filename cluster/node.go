@@ -44,6 +44,7 @@ type Node struct {
 	addrs   addressBook
 	watcher *watcher
 	office  atomic.Pointer[office] // nil: not leading
+	saving  atomic.Bool            // a backup is being taken
 
 	local        *transport.Local // for Client
 	peerServer   *transport.Server

@@ -104,15 +104,23 @@ func (n *Node) checkAdmitted(st *store, founding foundingRecord) error {
 }
 
 func bootstrap(conf *raft.Config, st *store, trans raft.Transport, founding foundingRecord) error {
-	peers, err := ParsePeers(founding.Peers)
+	members, err := foundingMembers(founding)
 	if err != nil {
 		return err
 	}
-	var members raft.Configuration
-	for _, p := range peers { // in ascending order of id: the same bytes on every node
+	return raft.BootstrapCluster(conf, st, st, st.disk, trans, members)
+}
+
+// foundingMembers are in ascending order of id: the same bytes on every node.
+func foundingMembers(founding foundingRecord) (members raft.Configuration, err error) {
+	peers, err := ParsePeers(founding.Peers)
+	if err != nil {
+		return members, err
+	}
+	for _, p := range peers {
 		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr)})
 	}
-	return raft.BootstrapCluster(conf, st, st, st.disk, trans, members)
+	return members, nil
 }
 
 // guardedMachine is the state machine as raft sees it. A snapshot that cannot

@@ -10,8 +10,9 @@ import (
 
 // Machine is the state machine of one node. It implements [raft.FSM].
 type Machine struct {
-	mu    sync.RWMutex // guards state: written by raft's one goroutine, read by any
-	state *state
+	mu      sync.RWMutex // guards state and applied: written by raft's one goroutine, read by any
+	state   *state
+	applied struct{ index, term uint64 } // of the last entry, since the machine was made or restored
 
 	scratch []Command // Apply's own, used again for each entry
 
@@ -43,6 +44,7 @@ func (m *Machine) Apply(entry *raft.Log) any {
 	results := make([]Result, len(batch.Commands))
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.applied.index, m.applied.term = entry.Index, entry.Term
 	if batch.Term == entry.Term {
 		m.state.advance(batch.Stamp)
 	}
@@ -78,6 +80,7 @@ func (m *Machine) Restore(snapshot io.ReadCloser) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state = restored
+	m.applied.index, m.applied.term = 0, 0
 	return nil
 }
 

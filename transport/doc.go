@@ -12,6 +12,7 @@
 //   - [Stream] carries the calls of many goroutines to a node in one gRPC stream, the
 //     method Exchange: what is waiting goes in one message. A Backend that is a [Starter]
 //     answers them without a goroutine for each.
+//   - A Backend that is a [Saver] gives away backups, in a service of their own.
 //   - [Local] is a Server's service for callers in the same process.
 //   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
 //   - [Mux] shares a node's one raft port between raft and forwarded calls, and
@@ -19,7 +20,8 @@
 //
 // # Wire protocol
 //
-// The protocol is proto/sema/v1/sema.proto; its comments are its documentation.
+// The protocol is proto/sema/v1/sema.proto, and backup.proto beside it; their comments
+// are its documentation.
 // Three metadata keys are part of it: "sema-forwarded" marks a call that was
 // passed on; "sema-leader" in an answer's header is the leader's address, sent
 // by nodes that passed the call on; "sema-node" is the id of the node that

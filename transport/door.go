@@ -27,6 +27,7 @@ type Identity struct {
 	ClusterID   [16]byte // zero: not known yet
 	ClusterName string
 	Founders    string   // as ID=HOST:PORT,...
+	Restored    string   // what the cluster was made of, if that was a backup
 	Founded     bool     // it has taken part in its cluster, and may have voted
 	Known       [16]byte // the disk with which the asker founded the cluster; zero: not known
 	// MembershipIndex is the entry of the log that has the membership of which IsMember
@@ -78,7 +79,7 @@ func (h doorHandler) Identify(_ context.Context, m *semav1.IdentifyRequest) (*se
 		return nil, ErrorToStatus(err)
 	}
 	i := h.door.Identify(in)
-	resp := &semav1.IdentifyResponse{Id: i.ID, Incarnation: i.Incarnation[:], ClusterName: i.ClusterName, Founders: i.Founders, Founded: i.Founded,
+	resp := &semav1.IdentifyResponse{Id: i.ID, Incarnation: i.Incarnation[:], ClusterName: i.ClusterName, Founders: i.Founders, Restored: i.Restored, Founded: i.Founded,
 		Known: i.Known[:], MembershipIndex: i.MembershipIndex, IsMember: i.IsMember, LeaderRaftAddr: i.LeaderRaftAddr}
 	if i.ClusterID != [16]byte{} {
 		resp.ClusterId = i.ClusterID[:]
@@ -110,7 +111,7 @@ func AskDoor(ctx context.Context, addr string, dial func(ctx context.Context, ad
 		return Identity{}, ErrorFromStatus(err)
 	}
 	i := Identity{ID: m.GetId(), Incarnation: incarnation(m.GetIncarnation()), ClusterID: incarnation(m.GetClusterId()), ClusterName: m.GetClusterName(),
-		Founders: m.GetFounders(), Founded: m.GetFounded(), Known: incarnation(m.GetKnown()), MembershipIndex: m.GetMembershipIndex(),
+		Founders: m.GetFounders(), Restored: m.GetRestored(), Founded: m.GetFounded(), Known: incarnation(m.GetKnown()), MembershipIndex: m.GetMembershipIndex(),
 		IsMember: m.GetIsMember(), LeaderRaftAddr: m.GetLeaderRaftAddr()}
 	if validateNodeID(i.ID) != nil {
 		return i, &sema.InvalidError{Field: "id", Value: i.ID[:min(len(i.ID), 64)], Limit: "a node's id"}

@@ -1,10 +1,14 @@
 package transport
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/transport/semav1"
 )
 
 // The messages of an exchange, as they are written and read by hand.
@@ -113,3 +117,11 @@ func (s *Stream) Untold() (position int) {
 	}
 	return position
 }
+
+// SaveOver serves one call of the backup service over a stream.
+func SaveOver(b Backend, m *semav1.SaveRequest, stream grpc.ServerStreamingServer[semav1.SaveResponse]) error {
+	return backupHandler{handler: newHandler(ServerConfig{NodeID: "n1", Backend: b}, context.Background())}.Save(m, stream)
+}
+
+// SaveStall is how long a client may read nothing of its backup.
+const SaveStall = saveStall

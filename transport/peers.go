@@ -34,6 +34,23 @@ func NewPeers(dial func(ctx context.Context, addr string) (net.Conn, error)) *Pe
 // Client returns a client of the node at this raft address. It does not wait
 // for a connection.
 func (p *Peers) Client(addr string) (semav1.SemaClient, error) {
+	conn, err := p.conn(addr)
+	if err != nil {
+		return nil, err
+	}
+	return semav1.NewSemaClient(conn), nil
+}
+
+// Backup is Client for backups.
+func (p *Peers) Backup(addr string) (semav1.BackupClient, error) {
+	conn, err := p.conn(addr)
+	if err != nil {
+		return nil, err
+	}
+	return semav1.NewBackupClient(conn), nil
+}
+
+func (p *Peers) conn(addr string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -56,7 +73,7 @@ func (p *Peers) Client(addr string) (semav1.SemaClient, error) {
 		}
 		p.conns[addr] = conn
 	}
-	return semav1.NewSemaClient(conn), nil
+	return conn, nil
 }
 
 // Close closes all connections. It is idempotent.

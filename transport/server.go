@@ -77,7 +77,9 @@ func NewServer(cfg ServerConfig) *Server {
 		),
 		health: health.NewServer(),
 	}
-	semav1.RegisterSemaServer(s.grpc, newHandler(cfg, stopping))
+	h := newHandler(cfg, stopping)
+	semav1.RegisterSemaServer(s.grpc, h)
+	semav1.RegisterBackupServer(s.grpc, backupHandler{handler: h})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)

@@ -42,6 +42,25 @@ func TestDiskIsFull(t *testing.T) {
 	}
 }
 
+// A disk that is full while a backup is written gets none, and keeps the one that was
+// there.
+func TestSnapshotDiskIsFull(t *testing.T) {
+	t.Parallel()
+	c := startNodes(t, 1)
+	cl := c.client()
+	for i := range 300 {
+		_, err := cl.Acquire(within(t), fmt.Sprintf("job/%d", i), strings.Repeat("o", 256), time.Hour)
+		must(t, err)
+	}
+	dir := t.TempDir()
+	by := append(ownDisk(t, dir, "64k"), "sh", "-c", `echo the old one >"$0/kept"; "$@"; code=$?; ls -A "$0"; cat "$0/kept"; exit $code`, dir)
+	r := startWith(t, by, nil, "snapshot", "save", dir+"/kept", "--force", "--endpoints", c.endpoints()).result()
+	contains(t, r.fault(t, exitFailed), "no space left on device")
+	if r.stdout != "kept\nthe old one\n" {
+		t.Errorf("left is %q", r.stdout)
+	}
+}
+
 // acquireUntil acquires, with long names, until done is closed.
 func acquireUntil(t *testing.T, endpoint string, done <-chan struct{}) {
 	t.Helper()

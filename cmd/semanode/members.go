@@ -16,8 +16,8 @@ func newMembersCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "members",
 		Short: "List the cluster's members",
-		Long: `Members prints every member of the cluster: where it is reached, whether it has a
-vote, and whether it answers. A node that has joined has no vote until it has
+		Long: `Members prints every member of the cluster: where it is reached, whether it has
+a vote, and whether it answers. A node that has joined has no vote until it has
 caught up with the others.`,
 		Example: `  semanode members
   semanode members -o json | jq -r '.members[] | select(.voter | not).id'`,
@@ -68,8 +68,8 @@ func newTransferLeadershipCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transfer-leadership [ID]",
 		Short: "Make another node lead",
-		Long: `Transfer-leadership makes the node with this ID lead, or without one whichever is
-best prepared, and prints who leads then. Calls wait meanwhile, for some
+		Long: `Transfer-leadership makes the node with this ID lead, or without one whichever
+is best prepared, and prints who leads then. Calls wait meanwhile, for some
 milliseconds.`,
 		Example: `  semanode transfer-leadership n2
   semanode transfer-leadership`,

@@ -66,6 +66,12 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown log store", with("--log-store", "tape"), []string{`"tape"`, "want wal or boltdb"}},
 		{"no log to convert", []string{"log-store", "convert", "--to", "wal"}, []string{"--data-dir"}},
 		{"no store to convert to", []string{"log-store", "convert", "--data-dir", "d"}, []string{"--to"}},
+		{"snapshot alone", []string{"snapshot"}, []string{"save, inspect or restore"}},
+		{"no file to save to", []string{"snapshot", "save"}, []string{"accepts 1 arg(s), received 0"}},
+		{"whom to ask, and nobody", []string{"snapshot", "save", "f", "--data-dir", "d", "--stale"}, []string{"--data-dir asks nobody"}},
+		{"restore without flags", []string{"snapshot", "restore", "f"}, []string{"invalid id", "; invalid data-dir", "; invalid peers"}},
+		{"restore as nobody", []string{"snapshot", "restore", "f", "--id", "n9", "--data-dir", "d", "--peers", "n1=127.0.0.1:1"}, []string{`with this node, "n9", in it`}},
+		{"restore a generation too far", []string{"snapshot", "restore", "f", "--id", "n1", "--data-dir", "d", "--peers", "n1=127.0.0.1:1", "--generation", "524288"}, []string{`invalid generation "524288"`}},
 		{"log-store alone", []string{"log-store"}, []string{"convert"}},
 
 		{"no nodes", []string{"dev", "--nodes", "0"}, []string{`invalid nodes "0"`, "1 to 9"}},
@@ -91,7 +97,8 @@ func TestHelp(t *testing.T) {
 	if alone := semanode(t).ok(t); alone != help {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
-	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo", "version", "config check", "config example"} {
+	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo", "version", "config check", "config example",
+		"snapshot", "snapshot save", "snapshot inspect", "snapshot restore", "members", "remove", "transfer-leadership"} {
 		help := semanode(t, append(strings.Fields(cmd), "--help")...).ok(t)
 		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
 		text, _, _ := strings.Cut(help, "\nFlags:")

@@ -102,8 +102,10 @@ type IdentifyResponse struct {
 	IsMember bool `protobuf:"varint,9,opt,name=is_member,json=isMember,proto3" json:"is_member,omitempty"`
 	// Where nodes reach the leader, if it is known.
 	LeaderRaftAddr string `protobuf:"bytes,10,opt,name=leader_raft_addr,json=leaderRaftAddr,proto3" json:"leader_raft_addr,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the cluster was made of, if that was a backup; part of its id.
+	Restored      string `protobuf:"bytes,11,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
@@ -206,6 +208,13 @@ func (x *IdentifyResponse) GetLeaderRaftAddr() string {
 	return ""
 }
 
+func (x *IdentifyResponse) GetRestored() string {
+	if x != nil {
+		return x.Restored
+	}
+	return ""
+}
+
 var File_sema_v1_door_proto protoreflect.FileDescriptor
 
 const file_sema_v1_door_proto_rawDesc = "" +
@@ -214,7 +223,7 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	"\x0fIdentifyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\tR\x06member\"\xc4\x02\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\"\xe0\x02\n" +
 	"\x10IdentifyResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1d\n" +
@@ -227,7 +236,8 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	"\x10membership_index\x18\b \x01(\x04R\x0fmembershipIndex\x12\x1b\n" +
 	"\tis_member\x18\t \x01(\bR\bisMember\x12(\n" +
 	"\x10leader_raft_addr\x18\n" +
-	" \x01(\tR\x0eleaderRaftAddr2G\n" +
+	" \x01(\tR\x0eleaderRaftAddr\x12\x1a\n" +
+	"\brestored\x18\v \x01(\tR\brestored2G\n" +
 	"\x04Door\x12?\n" +
 	"\bIdentify\x12\x18.sema.v1.IdentifyRequest\x1a\x19.sema.v1.IdentifyResponseB2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
 
