@@ -1,10 +1,10 @@
 package transport
 
 import (
+	"container/list"
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -21,27 +21,15 @@ const (
 	GRPCStream StreamKind = 2 // sema.v1, from node to node
 )
 
-// The first bytes of a connection between nodes: "SEMA", version, kind, cluster
-// id. The other side answers with one byte, and the stream begins.
-const (
-	helloMagic   = "SEMA"
-	helloVersion = 1
-	helloSize    = len(helloMagic) + 2 + 16
-	helloTimeout = 3 * time.Second
-	maxHellos    = 1024 // connections that have not introduced themselves yet
-)
-
-const (
-	helloOK           = 1
-	helloOtherCluster = 2
-	helloOtherVersion = 3
-	helloUnknownKind  = 4
-)
-
 // MuxConfig says what a [Mux] shares.
 type MuxConfig struct {
 	Listener  net.Listener // owned by the Mux from now on
 	ClusterID [16]byte     // connections from other clusters are refused
+	// TLS, if set, is asked before every handshake, so that renewed certificates and
+	// authorities are used. What counts of its answer are certificates and RootCAs: who
+	// is on the other side of a connection, in either direction, must show a certificate of
+	// those authorities that [CheckNode] accepts. Safe for use by many goroutines.
+	TLS func() *tls.Config
 	// Dial connects to another node's port. TCP if nil.
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 	Logger hclog.Logger
@@ -54,13 +42,15 @@ type MuxConfig struct {
 // Goroutines: one that accepts, and one for each connection until it has
 // introduced itself; Close waits for them.
 type Mux struct {
-	cfg     MuxConfig
-	streams map[StreamKind]chan net.Conn // fixed after NewMux
-	closing chan struct{}
-	life    context.Context // of connections that are being made
-	end     context.CancelFunc
-	hellos  chan struct{} // bounds the connections that say hello
-	wg      sync.WaitGroup
+	cfg       MuxConfig
+	streams   map[StreamKind]chan net.Conn // fixed after NewMux
+	closing   chan struct{}
+	life      context.Context // of connections that are being made
+	end       context.CancelFunc
+	strangers strangers
+	hellos    chan struct{} // bounds the goroutines that hear them
+	refusals  *refusals
+	wg        sync.WaitGroup
 
 	mu     sync.Mutex
 	conns  map[*muxConn]struct{}
@@ -77,11 +67,13 @@ func NewMux(cfg MuxConfig) *Mux {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	m := &Mux{
-		cfg:     cfg,
-		streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn)},
-		closing: make(chan struct{}),
-		hellos:  make(chan struct{}, maxHellos),
-		conns:   map[*muxConn]struct{}{},
+		cfg:       cfg,
+		streams:   map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn)},
+		closing:   make(chan struct{}),
+		strangers: strangers{most: maxStrangers},
+		hellos:    make(chan struct{}, maxHellos),
+		refusals:  newRefusals(cfg.Logger),
+		conns:     map[*muxConn]struct{}{},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.wg.Go(m.accept)
@@ -119,42 +111,16 @@ func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	conn, err := m.own(raw)
+	own, err := m.own(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.introduce(ctx, conn, kind); err != nil {
-		_ = conn.Close() // the first error is the one that tells
+	conn, err := m.introduce(ctx, own, kind)
+	if err != nil {
+		_ = own.Close() // the first error is the one that tells
 		return nil, fmt.Errorf("node at %s: %w", addr, err)
 	}
 	return conn, nil
-}
-
-func (m *Mux) introduce(ctx context.Context, conn net.Conn, kind StreamKind) error {
-	deadline := time.Now().Add(helloTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	hello := append([]byte(helloMagic), helloVersion, byte(kind))
-	if _, err := conn.Write(append(hello, m.cfg.ClusterID[:]...)); err != nil {
-		return err
-	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return fmt.Errorf("no answer to the introduction: %w", err)
-	}
-	switch answer[0] {
-	case helloOK:
-		return conn.SetDeadline(time.Time{})
-	case helloOtherCluster:
-		return errors.New("it belongs to another cluster: check --peers and --cluster-name on both")
-	case helloOtherVersion:
-		return errors.New("it speaks another version of the protocol between nodes")
-	}
-	return fmt.Errorf("introduction refused with code %d", answer[0])
 }
 
 // Listener returns the listener for one kind of stream. It ends with the Mux if
@@ -186,55 +152,37 @@ func (m *Mux) accept() {
 		}
 		select {
 		case m.hellos <- struct{}{}:
-			m.wg.Go(func() { m.welcome(conn) })
+			place, gone := m.strangers.come(conn)
+			if gone != nil {
+				_ = gone.Close() // who hears it logs why
+			}
+			m.wg.Go(func() { m.welcome(conn, place) })
 		default:
-			_ = conn.Close() // a flood of strangers: the peers try again
+			_ = conn.Close() // a flood: the peers try again
 		}
 	}
 }
 
-// welcome hears a connection's introduction, within helloTimeout and without
-// allocating, and passes it on.
-func (m *Mux) welcome(conn *muxConn) {
+// welcome hears a connection's introduction, within helloTimeout, and passes it on.
+// Nothing that a stranger says makes it allocate before the TLS handshake, or without TLS
+// the introduction, has succeeded.
+func (m *Mux) welcome(own *muxConn, place *list.Element) {
 	defer func() { <-m.hellos }()
-	kind, code, err := m.hear(conn)
-	if err != nil || code != helloOK {
-		m.cfg.Logger.Warn("turned away a connection to the raft port", "from", conn.RemoteAddr(), "code", code, "error", err)
-		_ = conn.Close()
+	conn, kind, err := m.meet(own)
+	m.strangers.leave(place)
+	if err != nil {
+		_ = own.Close()
+		select {
+		case <-m.closing:
+		default:
+			m.refusals.tell("turned away a connection to the raft port", "from", own.RemoteAddr(), "reason", err)
+		}
 		return
 	}
 	select {
 	case m.streams[kind] <- conn:
 	case <-m.closing:
 	}
-}
-
-func (m *Mux) hear(conn net.Conn) (kind StreamKind, code byte, err error) {
-	var hello [helloSize]byte
-	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return 0, 0, err
-	}
-	if _, err := io.ReadFull(conn, hello[:]); err != nil {
-		return 0, 0, err
-	}
-	rest := hello[len(helloMagic):]
-	kind = StreamKind(rest[1])
-	switch {
-	case string(hello[:len(helloMagic)]) != helloMagic:
-		return 0, 0, errors.New("not a node of Sema")
-	case rest[0] != helloVersion:
-		code = helloOtherVersion
-	case m.streams[kind] == nil:
-		code = helloUnknownKind
-	case [16]byte(rest[2:]) != m.cfg.ClusterID:
-		code = helloOtherCluster
-	default:
-		code = helloOK
-	}
-	if _, err := conn.Write([]byte{code}); err != nil {
-		return 0, code, err
-	}
-	return kind, code, conn.SetDeadline(time.Time{})
 }
 
 // own makes the Mux close the connection with itself.
