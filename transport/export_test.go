@@ -1,8 +1,12 @@
 package transport
 
 import (
+	"io"
+	"net"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/semanode/sema"
 )
@@ -112,4 +116,18 @@ func (s *Stream) Untold() (position int) {
 		}
 	}
 	return position
+}
+
+// MaxStrangers is how many connections of a port may be silent.
+const MaxStrangers = maxStrangers
+
+// TellRefusals returns what logs that somebody was turned away.
+func TellRefusals(log hclog.Logger) func(message string, args ...any) {
+	return newRefusals(log).tell
+}
+
+// HearHello reads an introduction to cluster 1.
+func HearHello(conn io.ReadWriter) (StreamKind, error) {
+	m := &Mux{cfg: MuxConfig{ClusterID: [16]byte{1}}, streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn)}}
+	return m.hear(conn)
 }

@@ -68,7 +68,7 @@ func Open(cfg Config) (*Files, error) {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	f := &Files{cfg: cfg}
-	m, err := load(cfg, time.Now())
+	m, err := read(cfg).check(cfg, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,12 @@ func (f *Files) Reload() error {
 	defer f.mu.Unlock()
 	now := time.Now()
 	current := f.current.Load()
-	m, err := load(f.cfg, now)
+	files := read(f.cfg)
+	if f.refused == "" && files.sum == current.sum && files.faults == nil {
+		f.warn(current, now)
+		return nil
+	}
+	m, err := files.check(f.cfg, now)
 	switch {
 	case err != nil:
 		if text := err.Error(); text != f.refused {
@@ -118,7 +123,7 @@ func (f *Files) Reload() error {
 		f.warned = time.Time{}
 		f.use(m)
 		current = m
-	case f.refused != "": // as they were
+	default:
 		f.refused = ""
 		f.cfg.Logger.Info("the TLS files are as they were")
 	}

@@ -28,29 +28,33 @@ type material struct {
 	server, both *tls.Config
 }
 
-// load reads and checks the files. An error has every fault.
-func load(cfg Config, now time.Time) (*material, error) {
-	var errs []error
-	read := func(what, path string) []byte {
+// contents are the files as they were read, and what was wrong with that.
+type contents struct {
+	cert, key, ca []byte
+	sum           [sha256.Size]byte
+	faults        []error
+}
+
+func read(cfg Config) (c contents) {
+	file := func(what, path string) []byte {
 		data, err := readFile(path)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+			c.faults = append(c.faults, fmt.Errorf("%s: %w", what, err))
 		}
 		return data
 	}
-	if (cfg.Cert == "") != (cfg.Key == "") {
-		errs = append(errs, errors.New("a certificate and its key come together: name both files, or none"))
-	} else if cfg.Cert == "" && cfg.Use != Client {
-		errs = append(errs, errors.New("a server shows a certificate: name its file and that of its key"))
-	}
-	if cfg.CA == "" && cfg.Use != Server {
-		errs = append(errs, errors.New("the other side's certificate is checked: name the file with its authority"))
-	}
-	cert, key, ca := read("certificate", cfg.Cert), read("key", cfg.Key), read("authority", cfg.CA)
-	m := &material{sum: sumOf(cert, key, ca)}
+	c.cert, c.key, c.ca = file("certificate", cfg.Cert), file("key", cfg.Key), file("authority", cfg.CA)
+	c.sum = sumOf(c.cert, c.key, c.ca)
+	return c
+}
+
+// check makes of the files what can be used. An error has every fault.
+func (c contents) check(cfg Config, now time.Time) (*material, error) {
+	errs := append(cfg.faults(), c.faults...)
+	m := &material{sum: c.sum}
 	var shown []tls.Certificate
-	if len(cert) > 0 && len(key) > 0 {
-		pair, err := pairOf(cfg, cert, key, now)
+	if len(c.cert) > 0 && len(c.key) > 0 {
+		pair, err := pairOf(cfg, c.cert, c.key, now)
 		if err != nil {
 			errs = append(errs, err)
 		} else {
@@ -58,9 +62,9 @@ func load(cfg Config, now time.Time) (*material, error) {
 		}
 	}
 	var pool *x509.CertPool
-	if len(ca) > 0 {
+	if len(c.ca) > 0 {
 		var err error
-		if m.authorities, err = authoritiesOf(ca, now); err != nil {
+		if m.authorities, err = authoritiesOf(c.ca, now); err != nil {
 			errs = append(errs, fmt.Errorf("authority: %s: %w", cfg.CA, err))
 		}
 		pool = x509.NewCertPool()
@@ -77,6 +81,20 @@ func load(cfg Config, now time.Time) (*material, error) {
 		m.server.ClientCAs, m.server.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
 	return m, nil
+}
+
+// faults are those of the configuration itself.
+func (cfg Config) faults() (errs []error) {
+	switch {
+	case (cfg.Cert == "") != (cfg.Key == ""):
+		errs = append(errs, errors.New("a certificate and its key come together: name both files, or none"))
+	case cfg.Cert == "" && cfg.Use != Client:
+		errs = append(errs, errors.New("a server shows a certificate: name its file and that of its key"))
+	}
+	if cfg.CA == "" && cfg.Use != Server {
+		errs = append(errs, errors.New("the other side's certificate is checked: name the file with its authority"))
+	}
+	return errs
 }
 
 // readFile returns what is in a file, nothing if there is no path.
