@@ -66,12 +66,12 @@ type Config struct {
 	ClusterName string
 
 	// TLS, if set, is spoken with clients at GRPCAddr.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"`
 	// PeerTLS, if set, is what nodes speak with each other, in both directions and mutually.
 	// It is asked before every handshake, so that what was renewed is used; certificates and
 	// RootCAs of its answer count. Each node's certificate needs the name
 	// [transport.NodeName], see [transport.CheckNode]. All nodes have it, or none.
-	PeerTLS func() *tls.Config
+	PeerTLS func() *tls.Config `json:"-"`
 	// Insecure allows to listen beyond this machine's loopback without TLS: then whoever
 	// reaches the port may do everything.
 	Insecure bool

@@ -37,8 +37,9 @@ restart it or replace the disk, the others go on meanwhile.
 
 ` + serveTLSHelp,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
-    --tls-cert n1.pem --tls-key n1-key.pem --tls-client-ca ca.pem --peer-tls-ca ca.pem \
-    --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
+    --tls-cert n1.pem --tls-key n1-key.pem --tls-client-ca ca.pem \
+    --peer-tls-ca ca.pem --raft-addr 10.0.0.1:7373 \
+    --grpc-addr 10.0.0.1:7362 \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
 		Args: cobra.NoArgs,
 	}

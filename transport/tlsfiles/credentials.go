@@ -28,7 +28,7 @@ func (c *fileCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.A
 
 // Info implements [credentials.TransportCredentials].
 func (c *fileCredentials) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: c.serverName}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone implements [credentials.TransportCredentials].

@@ -194,7 +194,7 @@ func TestExpiryIsTold(t *testing.T) {
 			{64, 71, 1, "[ERROR]"},
 			{71, 97, 2, "has expired"}, // once a day
 		} {
-			time.Sleep(now.Add(time.Duration(tc.to) * time.Hour).Sub(time.Now()))
+			time.Sleep(time.Until(now.Add(time.Duration(tc.to) * time.Hour)))
 			synctest.Wait()
 			said := folder.said()
 			if n := strings.Count(said, "\n"); n != tc.lines || !strings.Contains(said, tc.says) {
