@@ -266,7 +266,7 @@ func TestRapidReset(t *testing.T) {
 		return percentile(all, 50), percentile(all, 99)
 	}
 	latency(100) // warm
-	quiet50, quiet99 := latency(500)
+	quiet50, quiet99 := latency(200)
 	t.Logf("quiet: p50 %v, p99 %v", quiet50, quiet99)
 	for _, connections := range []int{1, 4} {
 		ctx, stop := context.WithCancel(context.Background())
@@ -278,7 +278,7 @@ func TestRapidReset(t *testing.T) {
 			attackers.Go(func() { resets[i] = resetRapidly(ctx, s.addr, config) })
 		}
 		start := time.Now()
-		p50, p99 := latency(500)
+		p50, p99 := latency(200)
 		stop()
 		attackers.Wait()
 		total := 0

@@ -54,7 +54,7 @@ restart it or replace the disk, the others go on meanwhile.
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")
-	secure := addServeTLS(flags, &cfg)
+	secure := addServeTLS(cmd, &cfg)
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")

@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/semanode/sema/cluster"
 	"github.com/semanode/sema/transport/tlsfiles"
@@ -26,7 +26,8 @@ type serveTLS struct {
 	open []*tlsfiles.Files
 }
 
-func addServeTLS(flags *pflag.FlagSet, cfg *cluster.Config) *serveTLS {
+func addServeTLS(cmd *cobra.Command, cfg *cluster.Config) *serveTLS {
+	flags := cmd.Flags()
 	t := &serveTLS{}
 	flags.StringVar(&t.cert, "tls-cert", "", "`FILE` with the certificate that clients see; speaks TLS with them")
 	flags.StringVar(&t.key, "tls-key", "", "`FILE` with its key")
