@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/semanode/sema"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	Endpoints []string
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
+	// Credentials, if set, are used in place of TLS: such as those of package tlsfiles, by
+	// which renewed certificates are used without a new Client.
+	Credentials credentials.TransportCredentials
 	// TryTimeout is how long one node may take to answer before the next one is
 	// asked. 2 s if zero. A try takes at most half of the time that is left, so
 	// that a node that hangs leaves time for another.
@@ -65,6 +69,9 @@ func (c Config) Validate() error {
 		} else {
 			seen[addr] = i
 		}
+	}
+	if c.TLS != nil && c.Credentials != nil {
+		faults = append(faults, &sema.InvalidError{Field: "Credentials", Limit: "none beside TLS: set one of them"})
 	}
 	if c.TryTimeout < 0 {
 		faults = append(faults, invalidDuration("TryTimeout", c.TryTimeout, "0 (2s) or more"))

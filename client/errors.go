@@ -51,7 +51,31 @@ func (e EndpointError) said() string {
 	case st.Code() == codes.DeadlineExceeded || st.Code() == codes.Canceled:
 		return "no answer"
 	}
-	return st.Message()
+	return withAdvice(st.Message())
+}
+
+// misunderstandings are what gRPC says when only one side speaks TLS, or a node does not
+// take what a client shows, and what to do about it.
+var misunderstandings = []struct{ sign, advice string }{
+	{"first record does not look like a TLS handshake", "the node does not speak TLS: leave out --tls-ca, or give the node --tls-cert"},
+	{"error reading server preface: EOF", "does the node expect TLS? Give --tls-ca"},
+	{"error reading server preface: read tcp", "does the node expect TLS? Give --tls-ca"},
+	{"tls: certificate required", "the node wants a client's certificate: give --tls-cert and --tls-key"},
+	{"signed by unknown authority", "the node's certificate is of another authority than --tls-ca has"},
+	{"tls: unknown certificate authority", "the node does not know the authority of --tls-cert"},
+	{"tls: bad certificate", "the node does not take the certificate of --tls-cert"},
+	{"tls: expired certificate", "the certificate of --tls-cert has expired, or is not valid yet"},
+	{"x509: certificate is valid for", "connect to one of these names, or give --tls-server-name node.sema"},
+	{"x509: cannot validate certificate for", "connect by a name that is in it, or give --tls-server-name node.sema"},
+}
+
+func withAdvice(message string) string {
+	for _, m := range misunderstandings {
+		if strings.Contains(message, m.sign) {
+			return message + ": " + m.advice
+		}
+	}
+	return message
 }
 
 // asked says who was asked and what each said.

@@ -66,9 +66,12 @@ type nodes struct {
 
 // newNodes prepares a connection to each endpoint. None is made yet.
 func newNodes(cfg Config) (*nodes, error) {
-	creds := insecure.NewCredentials()
-	if cfg.TLS != nil {
+	creds := cfg.Credentials
+	switch {
+	case cfg.TLS != nil:
 		creds = credentials.NewTLS(cfg.TLS)
+	case creds == nil:
+		creds = insecure.NewCredentials()
 	}
 	ns := &nodes{unary: cfg.Unary, options: []grpc.DialOption{
 		grpc.WithStaticStreamWindowSize(1 << 20), grpc.WithStaticConnWindowSize(1 << 20),

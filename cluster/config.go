@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,7 @@ const (
 	DefaultSnapshotInterval  = 30 * time.Second
 	DefaultSnapshotThreshold = 16384
 	DefaultTrailingLogs      = 10240
+	DefaultMaxConns          = 10_000
 )
 
 // Peer is one founding member of a cluster.
@@ -70,6 +72,19 @@ type Config struct {
 	// ClusterName tells apart two clusters that were founded with the same
 	// list of peers. Optional; the same on every node, for good.
 	ClusterName string
+
+	// TLS, if set, is spoken with clients at GRPCAddr.
+	TLS *tls.Config `json:"-"`
+	// PeerTLS, if set, is what nodes speak with each other, in both directions and mutually.
+	// It is asked before every handshake, so that what was renewed is used; certificates and
+	// RootCAs of its answer count. Each node's certificate needs the name
+	// [transport.NodeName], see [transport.CheckNode]. All nodes have it, or none.
+	PeerTLS func() *tls.Config `json:"-"`
+	// Insecure allows to listen beyond this machine's loopback without TLS: then whoever
+	// reaches the port may do everything.
+	Insecure bool
+	// MaxConns bounds the connections at GRPCAddr. 10,000 if zero.
+	MaxConns int
 
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.
@@ -138,6 +153,7 @@ func (c Config) Validate() error {
 	for _, addr := range c.Join {
 		errs = append(errs, validateAddr("join", addr))
 	}
+	errs = append(errs, c.validateExposure())
 	if c.LogStore != "" && c.LogStore != WAL && c.LogStore != BoltDB {
 		errs = append(errs, invalid("log-store", string(c.LogStore), string(WAL)+" or "+string(BoltDB)))
 	}
@@ -188,6 +204,7 @@ func (c Config) withDefaults() Config {
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, DefaultSnapshotInterval)
 	c.SnapshotThreshold = cmp.Or(c.SnapshotThreshold, DefaultSnapshotThreshold)
 	c.TrailingLogs = cmp.Or(c.TrailingLogs, DefaultTrailingLogs)
+	c.MaxConns = cmp.Or(c.MaxConns, DefaultMaxConns)
 	c.Host = c.Host.WithDefaults()
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -84,6 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	exposed := cfg.exposed()
 	cfg = cfg.withDefaults()
 	n := &Node{
 		cfg:      cfg,
@@ -98,6 +99,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.releaseAll())
+	}
+	for _, port := range exposed {
+		n.log.Warn("listening without TLS: whoever reaches the port can "+port.may, port.field, port.addr)
 	}
 	return n, nil
 }
@@ -143,7 +147,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	if err != nil {
 		return fmt.Errorf("raft address: %w", err)
 	}
-	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, Dial: network.Dial, Logger: n.log})
+	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, TLS: n.cfg.PeerTLS, Dial: network.Dial, Logger: n.log})
 	peers, err := ParsePeers(founding.Peers)
 	if err != nil {
 		return err
@@ -212,7 +216,8 @@ func (n *Node) start() {
 	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
-		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
+		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
+			TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)

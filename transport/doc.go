@@ -16,7 +16,8 @@
 //   - [Local] is a Server's service for callers in the same process.
 //   - [ErrorToStatus] and [ErrorFromStatus] carry errors across, from one table.
 //   - [Mux] shares a node's one raft port between raft and forwarded calls, and
-//     turns away connections from other clusters.
+//     turns away connections from other clusters and, with TLS, all that do not show a
+//     node's certificate. Package tlsfiles keeps certificates in files up to date.
 //
 // # Wire protocol
 //

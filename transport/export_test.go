@@ -2,9 +2,12 @@ package transport
 
 import (
 	"context"
+	"io"
+	"net"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
 	"github.com/semanode/sema"
@@ -125,3 +128,17 @@ func SaveOver(b Backend, m *semav1.SaveRequest, stream grpc.ServerStreamingServe
 
 // SaveStall is how long a client may read nothing of its backup.
 const SaveStall = saveStall
+
+// MaxStrangers is how many connections of a port may be silent.
+const MaxStrangers = maxStrangers
+
+// TellRefusals returns what logs that somebody was turned away.
+func TellRefusals(log hclog.Logger) func(message string, args ...any) {
+	return newRefusals(log).tell
+}
+
+// HearHello reads an introduction to cluster 1.
+func HearHello(conn io.ReadWriter) (StreamKind, error) {
+	m := &Mux{cluster: [16]byte{1}, member: "n1", streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)}}
+	return m.hear(conn)
+}

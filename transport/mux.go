@@ -1,10 +1,11 @@
 package transport
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -24,30 +25,14 @@ const (
 	GuestStream StreamKind = 3
 )
 
-// The first bytes of a connection between nodes: "SEMA", version, kind, cluster
-// id, and whom it is for: a length byte and a member, see [Mux.Admit]; none is whoever
-// it is. The other side answers with one byte, and the stream begins.
-const (
-	helloMagic   = "SEMA"
-	helloVersion = 2
-	helloSize    = len(helloMagic) + 2 + 16 + 1
-	maxMember    = 128 // bytes
-	helloTimeout = 3 * time.Second
-	maxHellos    = 1024 // connections that have not introduced themselves yet
-)
-
-const (
-	helloOK           = 1
-	helloOtherCluster = 2
-	helloOtherVersion = 3
-	helloUnknownKind  = 4
-	helloOtherNode    = 5
-	helloNoMember     = 6
-)
-
 // MuxConfig says what a [Mux] shares.
 type MuxConfig struct {
 	Listener net.Listener // owned by the Mux from now on
+	// TLS, if set, is asked before every handshake, so that renewed certificates and
+	// authorities are used. What counts of its answer are certificates and RootCAs: who
+	// is on the other side of a connection, in either direction, must show a certificate of
+	// those authorities that [CheckNode] accepts. Safe for use by many goroutines.
+	TLS func() *tls.Config
 	// Dial connects to another node's port. TCP if nil.
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 	Logger hclog.Logger
@@ -63,13 +48,15 @@ type MuxConfig struct {
 // Goroutines: one that accepts, and one for each connection until it has
 // introduced itself; Close waits for them.
 type Mux struct {
-	cfg     MuxConfig
-	streams map[StreamKind]chan net.Conn // fixed after NewMux
-	closing chan struct{}
-	life    context.Context // of connections that are being made
-	end     context.CancelFunc
-	hellos  chan struct{} // bounds the connections that say hello
-	wg      sync.WaitGroup
+	cfg       MuxConfig
+	streams   map[StreamKind]chan net.Conn // fixed after NewMux
+	closing   chan struct{}
+	life      context.Context // of connections that are being made
+	end       context.CancelFunc
+	strangers strangers
+	hellos    chan struct{} // bounds the goroutines that hear them
+	refusals  *refusals
+	wg        sync.WaitGroup
 
 	mu      sync.Mutex
 	cluster [16]byte // zero: not known yet
@@ -88,11 +75,13 @@ func NewMux(cfg MuxConfig) *Mux {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	m := &Mux{
-		cfg:     cfg,
-		streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)},
-		closing: make(chan struct{}),
-		hellos:  make(chan struct{}, maxHellos),
-		conns:   map[*muxConn]struct{}{},
+		cfg:       cfg,
+		streams:   map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)},
+		closing:   make(chan struct{}),
+		strangers: strangers{most: maxStrangers},
+		hellos:    make(chan struct{}, maxHellos),
+		refusals:  newRefusals(cfg.Logger),
+		conns:     map[*muxConn]struct{}{},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.wg.Go(m.accept)
@@ -162,45 +151,16 @@ func (m *Mux) Dial(ctx context.Context, kind StreamKind, addr, member string) (n
 	if err != nil {
 		return nil, err
 	}
-	conn, err := m.own(raw)
+	own, err := m.own(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := introduce(ctx, conn, hello); err != nil {
-		_ = conn.Close() // the first error is the one that tells
+	conn, err := m.introduce(ctx, own, hello)
+	if err != nil {
+		_ = own.Close() // the first error is the one that tells
 		return nil, fmt.Errorf("node at %s: %w", addr, err)
 	}
 	return conn, nil
-}
-
-func introduce(ctx context.Context, conn net.Conn, hello []byte) error {
-	deadline := time.Now().Add(helloTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	if _, err := conn.Write(hello); err != nil {
-		return err
-	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return fmt.Errorf("no answer to the introduction: %w", err)
-	}
-	switch answer[0] {
-	case helloOK:
-		return conn.SetDeadline(time.Time{})
-	case helloOtherCluster:
-		return errors.New("it belongs to another cluster: check --peers and --cluster-name on both")
-	case helloOtherVersion:
-		return errors.New("it speaks another version of the protocol between nodes")
-	case helloOtherNode:
-		return errors.New("another node has that address now")
-	case helloNoMember:
-		return errors.New("it is no member of the cluster yet, or no more")
-	}
-	return fmt.Errorf("introduction refused with code %d", answer[0])
 }
 
 // Listener returns the listener for one kind of stream. It ends with the Mux if
@@ -232,79 +192,37 @@ func (m *Mux) accept() {
 		}
 		select {
 		case m.hellos <- struct{}{}:
-			m.wg.Go(func() { m.welcome(conn) })
+			place, gone := m.strangers.come(conn)
+			if gone != nil {
+				_ = gone.Close() // who hears it logs why
+			}
+			m.wg.Go(func() { m.welcome(conn, place) })
 		default:
-			_ = conn.Close() // a flood of strangers: the peers try again
+			_ = conn.Close() // a flood: the peers try again
 		}
 	}
 }
 
-// welcome hears a connection's introduction, within helloTimeout and without
-// allocating, and passes it on.
-func (m *Mux) welcome(conn *muxConn) {
+// welcome hears a connection's introduction, within helloTimeout, and passes it on.
+// Nothing that a stranger says makes it allocate before the TLS handshake, or without TLS
+// the introduction, has succeeded.
+func (m *Mux) welcome(own *muxConn, place *list.Element) {
 	defer func() { <-m.hellos }()
-	kind, code, err := m.hear(conn)
-	if err != nil || code != helloOK {
-		m.cfg.Logger.Warn("turned away a connection to the raft port", "from", conn.RemoteAddr(), "code", code, "error", err)
-		_ = conn.Close()
+	conn, kind, err := m.meet(own)
+	m.strangers.leave(place)
+	if err != nil {
+		_ = own.Close()
+		select {
+		case <-m.closing:
+		default:
+			m.refusals.tell("turned away a connection to the raft port", "from", own.RemoteAddr(), "reason", err)
+		}
 		return
 	}
 	select {
 	case m.streams[kind] <- conn:
 	case <-m.closing:
 	}
-}
-
-func (m *Mux) hear(conn net.Conn) (kind StreamKind, code byte, err error) {
-	var hello [helloSize]byte
-	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return 0, 0, err
-	}
-	if _, err := io.ReadFull(conn, hello[:]); err != nil {
-		return 0, 0, err
-	}
-	rest := hello[len(helloMagic):]
-	if string(hello[:len(helloMagic)]) != helloMagic {
-		return 0, 0, errors.New("not a node of Sema")
-	}
-	var name [maxMember]byte
-	n := 0
-	if rest[0] == helloVersion { // what another one has there nobody knows
-		if n = int(rest[len(rest)-1]); n > maxMember {
-			return 0, 0, errors.New("not a node of Sema")
-		}
-		if _, err := io.ReadFull(conn, name[:n]); err != nil {
-			return 0, 0, err
-		}
-	}
-	kind = StreamKind(rest[1])
-	code = m.judge(rest[0], kind, [16]byte(rest[2:]), name[:n])
-	if _, err := conn.Write([]byte{code}); err != nil {
-		return 0, code, err
-	}
-	return kind, code, conn.SetDeadline(time.Time{})
-}
-
-// judge answers an introduction.
-func (m *Mux) judge(version byte, kind StreamKind, cluster [16]byte, member []byte) (code byte) {
-	ours, self := m.self()
-	switch {
-	case version != helloVersion:
-		return helloOtherVersion
-	case m.streams[kind] == nil:
-		return helloUnknownKind
-	case kind == GuestStream:
-		return helloOK
-	case ours == [16]byte{}: // it does not know it yet
-		return helloNoMember
-	case cluster != ours:
-		return helloOtherCluster
-	case kind == RaftStream && self == "":
-		return helloNoMember
-	case len(member) > 0 && string(member) != self:
-		return helloOtherNode
-	}
-	return helloOK
 }
 
 // own makes the Mux close the connection with itself.

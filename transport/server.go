@@ -3,9 +3,11 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"math"
 	"net"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -37,7 +39,17 @@ type ServerConfig struct {
 	Peers *Peers
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
+	// MaxConns bounds the connections of each listener. Those that have not introduced
+	// themselves yet are bounded besides. Zero: the listener's callers are trusted.
+	MaxConns int
+	// Logger, if set, is told who was turned away.
+	Logger hclog.Logger
 }
+
+// maxStreams bounds the calls of one connection that are open at once, and with them what a
+// client can cost that opens calls and resets them at once (HTTP/2 rapid reset): gRPC starts
+// no more handlers for a connection than that. An exchange is one call, whatever it carries.
+const maxStreams = 10_000
 
 // Leaders tells who leads.
 type Leaders interface {
@@ -49,20 +61,29 @@ type Leaders interface {
 
 // Server serves a Backend over gRPC.
 type Server struct {
-	grpc   *grpc.Server
-	health *health.Server
-	stop   context.CancelFunc // tells what waits that the server stops
+	grpc     *grpc.Server
+	health   *health.Server
+	maxConns int
+	refusals *refusals
+	stop     context.CancelFunc // tells what waits that the server stops
 }
 
 // NewServer returns a Server that is not serving yet.
 func NewServer(cfg ServerConfig) *Server {
+	refusals := newRefusals(cfg.Logger)
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil {
-		creds = credentials.NewTLS(cfg.TLS)
+		creds = tellingCreds{credentials.NewTLS(cfg.TLS), refusals}
+	}
+	streams := uint32(math.MaxUint32) // nodes pass on the calls of many clients over one connection
+	if cfg.MaxConns > 0 {
+		streams = maxStreams
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{
-		stop: stop,
+		maxConns: cfg.MaxConns,
+		refusals: refusals,
+		stop:     stop,
 		grpc: grpc.NewServer(
 			grpc.StreamInterceptor(endWith(stopping)),
 			grpc.ForceServerCodecV2(protobuf),
@@ -70,6 +91,7 @@ func NewServer(cfg ServerConfig) *Server {
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
 			grpc.StaticStreamWindowSize(1<<20),
 			grpc.StaticConnWindowSize(1<<20),
+			grpc.MaxConcurrentStreams(streams),
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.MaxHeaderListSize(16<<10),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
@@ -88,7 +110,12 @@ func NewServer(cfg ServerConfig) *Server {
 
 // Serve answers on the listener until Stop. It closes the listener. It may be
 // called for several listeners.
-func (s *Server) Serve(lis net.Listener) error { return s.grpc.Serve(lis) }
+func (s *Server) Serve(lis net.Listener) error {
+	if s.maxConns > 0 {
+		lis = newGate(lis, s.maxConns, s.refusals)
+	}
+	return s.grpc.Serve(lis)
+}
 
 // SetServing tells the health service whether the service sema.v1.Sema can
 // answer: a leader is known. The server itself (service "") is healthy as long

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/semanode/sema"
-	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/internal/load"
 	"github.com/semanode/sema/internal/tuning"
 )
@@ -128,7 +127,7 @@ func (b *bench) run(cmd *cobra.Command) (err error) {
 		b.config.Progress = func(p load.Progress) { t.say(b.progressLine(p)) }
 	}
 	result, err := load.Run(cmd.Context(), b.config, func(worker int) (load.Locker, error) {
-		return newBenchLocker(clients[worker%len(clients)], fmt.Sprintf("%s/%d", b.config.Prefix, worker), b.hold), nil
+		return newBenchLocker(clients[worker%len(clients)].Client, fmt.Sprintf("%s/%d", b.config.Prefix, worker), b.hold), nil
 	})
 	if result.Workers == 0 { // nothing was measured
 		return err
@@ -139,7 +138,7 @@ func (b *bench) run(cmd *cobra.Command) (err error) {
 
 // connectAll returns the clients, with connections that work, and those that were made
 // if there is an error.
-func (b *bench) connectAll(ctx context.Context) (clients []*client.Client, err error) {
+func (b *bench) connectAll(ctx context.Context) (clients []*connection, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.request.timeout)
 	defer cancel()
 	for range b.clients {

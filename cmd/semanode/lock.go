@@ -160,7 +160,7 @@ func (l *lock) run(ctx context.Context, r *request) error {
 	defer l.teller.close()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the hold's, too: it lasts to the end
 	defer cancel(nil)
-	hold, err := l.inLine(ctx, cancel, c, signals)
+	hold, err := l.inLine(ctx, cancel, c.Client, signals)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ const defaultEndpoint = "127.0.0.1:7362"
 // for how long, and how to print the answer.
 type request struct {
 	endpoints string
+	tls       requestTLS
 	timeout   time.Duration
 	output    choice
 }
@@ -34,14 +35,15 @@ func addRequest(cmd *cobra.Command) *request {
 	return r
 }
 
-// addEndpoints adds the flag that says whom to ask.
+// addEndpoints adds the flags that say whom to ask, and how to be sure of them.
 func (r *request) addEndpoints(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.endpoints, "endpoints", defaultEndpoint,
 		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; or $"+envName("endpoints"))
+	r.tls.add(cmd)
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.
-func (r *request) connect() (*client.Client, error) {
+func (r *request) connect() (*connection, error) {
 	if r.timeout <= 0 {
 		return nil, invalid("rpc-timeout", r.timeout, "more than 0")
 	}
@@ -49,7 +51,16 @@ func (r *request) connect() (*client.Client, error) {
 	for i, e := range endpoints {
 		endpoints[i] = strings.TrimSpace(e)
 	}
-	return client.New(client.Config{Endpoints: endpoints})
+	cfg := client.Config{Endpoints: endpoints}
+	files, err := r.tls.apply(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(cfg)
+	if err != nil {
+		return nil, errors.Join(err, files())
+	}
+	return &connection{c, files}, nil
 }
 
 // ask gives a client, and the time that there is, to what asks the cluster.
@@ -61,7 +72,7 @@ func (r *request) ask(cmd *cobra.Command, ask func(ctx context.Context, c *clien
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), r.timeout)
 	defer cancel()
-	return ask(ctx, c)
+	return ask(ctx, c.Client)
 }
 
 // printer returns where the command's answer goes.

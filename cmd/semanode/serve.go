@@ -43,9 +43,13 @@ are answered. systemd is told, too (Type=notify). The log goes to stderr.
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
-restart it or replace the disk, the others go on meanwhile.`,
+restart it or replace the disk, the others go on meanwhile.
+
+` + serveTLSHelp,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
-    --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
+    --tls-cert n1.pem --tls-key n1-key.pem --tls-client-ca ca.pem \
+    --peer-tls-ca ca.pem --raft-addr 10.0.0.1:7373 \
+    --grpc-addr 10.0.0.1:7362 \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
 		Args: cobra.NoArgs,
 	}
@@ -62,6 +66,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")
+	secure := addServeTLS(cmd, &cfg)
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
@@ -75,14 +80,19 @@ restart it or replace the disk, the others go on meanwhile.`,
 		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
 		cfg.Join = addresses(*join)
-		if err := errors.Join(err, unreachable, validateProcessors(*processors), cfg.Validate()); err != nil {
+		cfg.Logger = log.logger(cmd.ErrOrStderr())
+		defer secure.close()
+		files := secure.apply(&cfg, cfg.Logger)
+		checked := cfg
+		checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
+		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, checked.Validate()); err != nil {
 			return err
 		}
 		if checking(cmd) {
 			return nil
 		}
-		cfg.Logger = log.logger(cmd.ErrOrStderr())
 		greet(cmd, cfg.Logger)
+		defer secure.reloadAtHangup()()
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
 		return serve(cmd.Context(), cfg, cmd.OutOrStdout())

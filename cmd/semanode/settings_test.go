@@ -134,7 +134,7 @@ func other(t *testing.T, f *pflag.Flag) string {
 		return "7m0s"
 	case "int", "uint64", "float64", "uint32", "uint", "int64":
 		return "7"
-	case "string":
+	case "string", "stringSlice":
 		return "127.0.0.1:7"
 	default:
 		t.Fatalf("--%s is of a type that this test does not know: %s", f.Name, kind)

@@ -35,21 +35,21 @@ is lost.`,
 
 // backupJSON is a backup as JSON.
 type backupJSON struct {
-	File        string       `json:"file"`
-	Bytes       int64        `json:"bytes"`
-	SHA256      string       `json:"sha256"`
-	ClusterID   string       `json:"clusterId"`
-	ClusterName string       `json:"clusterName"`
-	NodeID      string       `json:"nodeId"`
-	Source      string       `json:"source"` // leader, stale or directory
-	Taken       time.Time    `json:"taken"`
-	Index       uint64       `json:"index"`
-	Term        uint64       `json:"term"`
-	ClusterTime string       `json:"clusterTime"`
-	LastToken   string       `json:"lastToken"` // digits, as in infoJSON
-	Holds       int          `json:"holds"`
-	Waiting     int          `json:"waiting"`
-	Clients     int          `json:"clients"`
+	File        string             `json:"file"`
+	Bytes       int64              `json:"bytes"`
+	SHA256      string             `json:"sha256"`
+	ClusterID   string             `json:"clusterId"`
+	ClusterName string             `json:"clusterName"`
+	NodeID      string             `json:"nodeId"`
+	Source      string             `json:"source"` // leader, stale or directory
+	Taken       time.Time          `json:"taken"`
+	Index       uint64             `json:"index"`
+	Term        uint64             `json:"term"`
+	ClusterTime string             `json:"clusterTime"`
+	LastToken   string             `json:"lastToken"` // digits, as in infoJSON
+	Holds       int                `json:"holds"`
+	Waiting     int                `json:"waiting"`
+	Clients     int                `json:"clients"`
 	Members     []backupMemberJSON `json:"members"`
 	// What a restore would begin with.
 	Generation uint64 `json:"nextGeneration"`

@@ -63,6 +63,16 @@ func TestWrongUsage(t *testing.T) {
 		{"short election", with("--peers", "n1=127.0.0.1:1", "--election-timeout", "1ms"), []string{`invalid election-timeout "1ms"`}},
 		{"unknown level", with("--log-level", "loud"), []string{`"loud"`, "want trace or debug or info"}},
 
+		{"a port for everybody", with("--raft-addr", "0.0.0.0:0", "--grpc-addr", ":0", "--peers", "n1=127.0.0.1:1"), []string{`invalid raft-addr "0.0.0.0:0"`, "--peer-tls-ca", `invalid grpc-addr ":0"`, "--tls-cert", "--insecure"}},
+		{"an authority alone", with("--tls-client-ca", "ca.pem"), []string{"--tls-client-ca needs --tls-cert"}},
+		{"a peer's certificate alone", with("--peer-tls-cert", "n1.pem"), []string{"need --peer-tls-ca"}},
+		{"a client's certificate alone", []string{"get", "a", "--tls-cert", "c.pem"}, []string{"need --tls-ca"}},
+		{"cert alone", []string{"cert"}, []string{"ca, node, client or show"}},
+		{"a node without name", []string{"cert", "node"}, []string{"accepts 1 arg(s), received 0"}},
+		{"a node called ca", []string{"cert", "node", "ca"}, []string{`invalid name "ca"`}},
+		{"a client that is a path", []string{"cert", "client", "../a"}, []string{`invalid name "../a"`}},
+		{"a moment's certificate", []string{"cert", "ca", "--validity", "1s"}, []string{`invalid validity "1s"`}},
+
 		{"unknown log store", with("--log-store", "tape"), []string{`"tape"`, "want wal or boltdb"}},
 		{"no log to convert", []string{"log-store", "convert", "--to", "wal"}, []string{"--data-dir"}},
 		{"no store to convert to", []string{"log-store", "convert", "--data-dir", "d"}, []string{"--to"}},
@@ -98,7 +108,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("without arguments it prints %q, not its help", alone)
 	}
 	for _, cmd := range []string{"acquire", "touch", "release", "get", "list", "status", "bench", "serve", "dev", "demo", "version", "config check", "config example",
-		"snapshot", "snapshot save", "snapshot inspect", "snapshot restore", "members", "remove", "transfer-leadership"} {
+		"snapshot", "snapshot save", "snapshot inspect", "snapshot restore", "members", "remove", "transfer-leadership", "cert"} {
 		help := semanode(t, append(strings.Fields(cmd), "--help")...).ok(t)
 		contains(t, help, "Examples:\n  semanode "+cmd, "Flags:")
 		text, _, _ := strings.Cut(help, "\nFlags:")
