@@ -28,6 +28,7 @@ type handler struct {
 	backend Backend
 	peers   *Peers  // nil: never passes on
 	leaders Leaders // nil: never waits
+	calls   *Calls  // for exchanges; nil: not counted
 	// stopping ends when the server stops: nothing waits for a leader any more.
 	stopping context.Context
 	// inProcess is the handler for callers in this process.
@@ -35,7 +36,7 @@ type handler struct {
 }
 
 func newHandler(cfg ServerConfig, stopping context.Context) *handler {
-	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping}
+	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, calls: cfg.Calls}
 	h.inProcess = &Local{handler: h}
 	return h
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/semanode/sema/internal/seldom"
 )
 
 // StreamKind says what a connection between nodes is for.
@@ -61,6 +63,7 @@ type Mux struct {
 	end     context.CancelFunc
 	hellos  chan struct{} // bounds the connections that say hello
 	wg      sync.WaitGroup
+	refused *seldom.Gate // what is logged of strangers
 
 	mu     sync.Mutex
 	conns  map[*muxConn]struct{}
@@ -82,6 +85,7 @@ func NewMux(cfg MuxConfig) *Mux {
 		closing: make(chan struct{}),
 		hellos:  make(chan struct{}, maxHellos),
 		conns:   map[*muxConn]struct{}{},
+		refused: seldom.NewGate(10*time.Second, 10),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.wg.Go(m.accept)
@@ -174,7 +178,9 @@ func (m *Mux) accept() {
 			case <-m.closing:
 				return
 			case <-time.After(backoff): // such as too many open files: it may pass
-				m.cfg.Logger.Warn("cannot accept connections from other nodes", "error", err)
+				if omitted, ok := m.refused.Pass(); ok {
+					m.cfg.Logger.Warn("cannot accept connections from other nodes", "error", err, "linesLeftOut", omitted)
+				}
 				backoff = min(2*backoff, time.Second)
 				continue
 			}
@@ -199,7 +205,9 @@ func (m *Mux) welcome(conn *muxConn) {
 	defer func() { <-m.hellos }()
 	kind, code, err := m.hear(conn)
 	if err != nil || code != helloOK {
-		m.cfg.Logger.Warn("turned away a connection to the raft port", "from", conn.RemoteAddr(), "code", code, "error", err)
+		if omitted, ok := m.refused.Pass(); ok {
+			m.cfg.Logger.Warn("turned away a connection to the raft port", "from", conn.RemoteAddr(), "code", code, "error", err, "linesLeftOut", omitted)
+		}
 		_ = conn.Close()
 		return
 	}

@@ -35,6 +35,8 @@ type ServerConfig struct {
 	// Peers, if set, are where such a call then goes, if it was not passed on
 	// already. Without, only a node that takes office itself meanwhile answers it.
 	Peers *Peers
+	// Calls, if set, counts the calls.
+	Calls *Calls
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
 }
@@ -63,8 +65,8 @@ func NewServer(cfg ServerConfig) *Server {
 	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{
 		stop: stop,
-		grpc: grpc.NewServer(
-			grpc.StreamInterceptor(endWith(stopping)),
+		grpc: grpc.NewServer(append(cfg.Calls.options(), // first: what others refuse is counted too
+			grpc.ChainStreamInterceptor(endWith(stopping)),
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
@@ -74,7 +76,7 @@ func NewServer(cfg ServerConfig) *Server {
 			grpc.MaxHeaderListSize(16<<10),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		),
+		)...),
 		health: health.NewServer(),
 	}
 	semav1.RegisterSemaServer(s.grpc, newHandler(cfg, stopping))
