@@ -10,11 +10,12 @@ require (
 	github.com/hashicorp/raft v1.8.0 // consensus
 	github.com/hashicorp/raft-boltdb/v2 v2.3.0 // log and votes on disk; not v2.3.1, which needs a package that go-metrics v0.7.0 (raft v1.8.0) dropped
 	github.com/hashicorp/raft-wal v0.4.1 // log on disk in segments; not v0.4.2, which needs the same package as raft-boltdb v2.3.1; not v0.4.0, which loses its place when a follower's log is cut
+	github.com/prometheus/client_golang v1.24.1 // metrics, in the format that monitoring reads; newest that works with Go 1.25
 	github.com/spf13/cobra v1.10.2 // command line of semanode
 	github.com/tidwall/btree v1.8.2 // ordered map that copies on write: lists in pages, snapshots beside writes
 	go.etcd.io/bbolt v1.5.0 // under raft-boltdb, raised above what it asks for
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
-	golang.org/x/net v0.57.0 // tests: what every net.Conn must do (nettest)
+	golang.org/x/net v0.58.0 // semanode serve: bounds the connections of observers; tests: what every net.Conn must do (nettest)
 	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals; the log: fdatasync
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // tests: a status with details that cannot be read
 	google.golang.org/grpc v1.84.0 // the wire; newest that works with Go 1.25
@@ -25,7 +26,9 @@ require (
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/benbjohnson/immutable v0.4.0 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/boltdb/bolt v1.3.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/coreos/etcd v3.3.27+incompatible // indirect
 	github.com/coreos/go-systemd v0.0.0-20191104093116-d3cd4ed1dbcf // indirect
 	github.com/coreos/pkg v0.0.0-20220810130054-c7d1c02cb6cf // indirect
@@ -37,7 +40,11 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mattn/go-colorable v0.1.12 // indirect
 	github.com/mattn/go-isatty v0.0.14 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.71.0 // indirect
+	github.com/prometheus/procfs v0.21.1 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	golang.org/x/exp v0.0.0-20220827204233-334a2380cb91 // indirect
-	golang.org/x/text v0.40.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 )

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/host"
@@ -66,6 +67,10 @@ type Config struct {
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.
 	Logger hclog.Logger
+	// Metrics, if set, gets the node's metrics, which docs/metrics.md lists, until the
+	// node has ended. A registry is for one node: several in a process need one each, or
+	// one that is wrapped with a label. Nil: nothing is counted.
+	Metrics prometheus.Registerer `json:"-"`
 
 	// LogStore is what keeps the log in DataDir: [WAL] or [BoltDB]. Empty: what the
 	// directory has, and in a new one [DefaultLogStore]. Open refuses another one than

@@ -102,6 +102,7 @@ func (o *office) watchLines() {
 			return
 		case <-ticker.C:
 		}
+		o.node.overload.calm(o.node)
 		now := time.Now()
 		if o.clock.mayExpire() {
 			o.waiters.undoAbsent(now, o.undo)

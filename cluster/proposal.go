@@ -144,6 +144,7 @@ func (o *office) enqueue(p *proposal) error {
 	queued := o.queued.Add(n)
 	if queued > int64(cap(o.queue)) {
 		o.queued.Add(-n)
+		o.refuse(n)
 		return sema.ErrOverloaded
 	}
 	o.queue <- p // there is room

@@ -165,6 +165,10 @@ func (o *office) land(e *entry, landed chan<- *entry) {
 	results, err := o.await(e)
 	e.took = o.node.cfg.Host.Clock.Monotonic() - e.asked
 	landed <- e
+	meters := o.node.meters
+	if meters.on && err == nil {
+		meters.entry(e, results) // first: whoever has an answer finds it counted
+	}
 	for _, p := range e.batch {
 		if err != nil {
 			p.answer(nil, err)

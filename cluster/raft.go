@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,6 +22,9 @@ const retainedSnapshots = 2
 // be below the election timeout, and not by much: a leader that steps down because
 // its machine was busy for a moment costs an election.
 func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout * 4 / 5 }
+
+// stateName is a state as the protocol has it, such as "leader".
+func stateName(s raft.RaftState) string { return strings.ToLower(s.String()) }
 
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
@@ -78,7 +82,7 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n.fail}, n.ownLog, st, st.disk, trans); err == nil {
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n}, n.ownLog, st, st.disk, trans); err == nil {
 			n.trans.heartbeats.runs(n.raft)
 			n.ownLog.runs(n.raft)
 		}
@@ -103,14 +107,13 @@ func bootstrap(conf *raft.Config, st *store, trans raft.Transport, founding foun
 // the state from before.
 type guardedMachine struct {
 	*fsm.Machine
-	fail func(error)
+	node *Node
 }
 
-// Restore implements [raft.FSM].
-func (m guardedMachine) Restore(snapshot io.ReadCloser) error {
+func (m guardedMachine) restore(snapshot io.ReadCloser) error {
 	err := m.Machine.Restore(snapshot)
 	if err != nil {
-		m.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
+		m.node.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
 	}
 	return err
 }

@@ -53,6 +53,7 @@ restart it or replace the disk, the others go on meanwhile.`,
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
+	observation := addObservation(cmd)
 	log := addLogging(cmd, "info")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		var unreachable error
@@ -61,13 +62,13 @@ restart it or replace the disk, the others go on meanwhile.`,
 		}
 		cfg.LogStore = cluster.LogStore(store.value)
 		cfg.Peers, err = cluster.ParsePeers(*peers)
-		if err := errors.Join(err, unreachable, validateProcessors(*processors), cfg.Validate()); err != nil {
+		if err := errors.Join(err, unreachable, validateProcessors(*processors), observation.validate(), cfg.Validate()); err != nil {
 			return err
 		}
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
-		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+		return serve(cmd.Context(), cfg, observation, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -82,12 +83,21 @@ func validateProcessors(n int) error {
 
 // serve runs a node until ctx ends, which is no error, or until the node ends by
 // itself, which is.
-func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
+func serve(ctx context.Context, cfg cluster.Config, observation *observation, out io.Writer) (err error) {
+	observers, err := observation.open(ctx, cfg.Logger)
+	if err != nil {
+		return unlessInterrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, observers.Close()) }() // last: while the node stops, they tell so
+	if observers.registry != nil {
+		cfg.Metrics = observers.registry
+	}
 	node, err := cluster.Open(ctx, cfg)
 	if err != nil {
 		return unlessInterrupted(ctx, err)
 	}
 	defer node.Close() // idempotent
+	observers.node.Store(node)
 	if err := node.WaitLeader(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
 	}
@@ -95,6 +105,8 @@ func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
 	case <-ctx.Done():
 		cfg.Logger.Info("stopping", "cause", context.Cause(ctx))
 		return node.Close()
+	case err := <-observers.failed:
+		return errors.Join(err, node.Close())
 	case <-node.Done():
 		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())
 	}
