@@ -11,10 +11,12 @@ require (
 	github.com/hashicorp/raft-boltdb/v2 v2.3.0 // log and votes on disk; not v2.3.1, which needs a package that go-metrics v0.7.0 (raft v1.8.0) dropped
 	github.com/hashicorp/raft-wal v0.4.1 // log on disk in segments; not v0.4.2, which needs the same package as raft-boltdb v2.3.1; not v0.4.0, which loses its place when a follower's log is cut
 	github.com/prometheus/client_golang v1.24.1 // metrics, in the format that monitoring reads; newest that works with Go 1.25
+	github.com/prometheus/client_model v0.6.3 // tests: what a registry gathers
 	github.com/spf13/cobra v1.10.2 // command line of semanode
 	github.com/tidwall/btree v1.8.2 // ordered map that copies on write: lists in pages, snapshots beside writes
 	go.etcd.io/bbolt v1.5.0 // under raft-boltdb, raised above what it asks for
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
+	go.yaml.in/yaml/v3 v3.0.5 // tests: the alerts are YAML
 	golang.org/x/net v0.58.0 // semanode serve: bounds the connections of observers; tests: what every net.Conn must do (nettest)
 	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals; the log: fdatasync
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // tests: a status with details that cannot be read
@@ -41,7 +43,6 @@ require (
 	github.com/mattn/go-colorable v0.1.12 // indirect
 	github.com/mattn/go-isatty v0.0.14 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.71.0 // indirect
 	github.com/prometheus/procfs v0.21.1 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect

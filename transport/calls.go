@@ -128,9 +128,29 @@ func (c *Calls) answered(batch []*exchanged) {
 		return
 	}
 	now := time.Now()
+	var good [MethodGet + 1]uint64 // as most are: added together
+	var acquired uint64
 	for _, x := range batch {
-		c.ended(x, x.Err, now)
+		if x.Err != nil || x.Method < MethodAcquire || x.Method > MethodGet {
+			c.ended(x, x.Err, now)
+			continue
+		}
+		good[x.Method]++
+		c.methods[c.exchange[x.Method]].took.Observe(int64(now.Sub(x.began)))
+		switch {
+		case x.Method != MethodAcquire && x.Method != MethodWait:
+		case x.Info.Status == sema.Acquired:
+			acquired++
+		default:
+			c.status(x.Info.Status)
+		}
 	}
+	for m, n := range good {
+		if n > 0 {
+			c.methods[c.exchange[m]].codes[0].Add(n)
+		}
+	}
+	c.acquires[sema.Acquired].Add(acquired)
 }
 
 // ended counts a call of an exchange.
