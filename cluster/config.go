@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/host"
@@ -71,6 +72,9 @@ type Config struct {
 	// node has ended. A registry is for one node: several in a process need one each, or
 	// one that is wrapped with a label. Nil: nothing is counted.
 	Metrics prometheus.Registerer `json:"-"`
+	// TracerProvider, if set, traces the calls whose callers trace them, on their way
+	// through this node and its log. Nil: nothing is traced, and that costs nothing.
+	TracerProvider trace.TracerProvider `json:"-"`
 
 	// LogStore is what keeps the log in DataDir: [WAL] or [BoltDB]. Empty: what the
 	// directory has, and in a new one [DefaultLogStore]. Open refuses another one than

@@ -52,6 +52,7 @@ type Node struct {
 	meters     *meters
 	registered bool // with cfg.Metrics
 	overload   overload
+	tracer     tracer
 	slowLines  *seldom.Gate
 
 	cancel context.CancelFunc // ends the node's own goroutines
@@ -102,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Metrics != nil {
 		n.meters = newMeters()
 	}
+	n.tracer.init(cfg.TracerProvider)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.releaseAll())
 	}
@@ -198,11 +200,11 @@ func advertisedGRPC(configured string, bound net.Addr) string {
 func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.within})
-	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Calls: n.meters.peers})
+	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.within, Tracer: n.tracer.Tracer})
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Calls: n.meters.peers, Tracer: n.tracer.Tracer})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
-		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.clients})
+		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.clients, Tracer: n.tracer.Tracer})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.wg.Go(func() { n.lead(ctx) })

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -154,6 +155,7 @@ func (ex *exchange) begin(m *callMessage) error {
 	}
 	x := &exchanged{id: m.id, ex: ex, Started: Started{Call: m.Call}, began: ex.heard}
 	x.By = x
+	x.continueTrace(ex.h.tracing)
 	if m.timeout > 0 {
 		x.Deadline = time.Now().Add(m.timeout)
 	}
@@ -196,6 +198,9 @@ func (x *exchanged) Answered() {
 		ex.ready = append(ex.ready, x)
 	} else {
 		ex.h.calls.ended(x, context.Canceled, ex.h.calls.now())
+		if x.Span != nil {
+			EndSpan(x.Span, context.Canceled)
+		}
 	}
 	signal(ex.wake) // also if nobody is told: it may have been the last, and made room
 }
@@ -213,6 +218,9 @@ func (ex *exchange) carryOut(x *exchanged) {
 		defer cancel()
 		hint := new(leaderHint)
 		ctx := inProcess(ctx, hint)
+		if x.Span != nil {
+			ctx = trace.ContextWithSpan(ctx, x.Span)
+		}
 		if x.Method == MethodWait {
 			x.Info, x.Err = ex.wait(ctx, x)
 		} else {
@@ -313,6 +321,7 @@ func (ex *exchange) send(stream grpc.ServerStream) error {
 		var over bool
 		message, batch, over = ex.take(message, spare[:0])
 		ex.h.calls.answered(batch)
+		endTraces(batch)
 		for _, x := range batch {
 			message = appendAnswer(message, x.id, &x.Call)
 			if len(message) >= fullMessage {

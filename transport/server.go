@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -37,6 +38,8 @@ type ServerConfig struct {
 	Peers *Peers
 	// Calls, if set, counts the calls.
 	Calls *Calls
+	// Tracer, if set, goes on with the traces of callers.
+	Tracer trace.Tracer
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
 }
@@ -65,7 +68,7 @@ func NewServer(cfg ServerConfig) *Server {
 	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{
 		stop: stop,
-		grpc: grpc.NewServer(append(cfg.Calls.options(), // first: what others refuse is counted too
+		grpc: grpc.NewServer(append(append(cfg.Calls.options(), tracing{cfg.Tracer}.options()...), // first: what others refuse is counted too
 			grpc.ChainStreamInterceptor(endWith(stopping)),
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),

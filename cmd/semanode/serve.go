@@ -17,7 +17,7 @@ import (
 	"github.com/semanode/sema/internal/tuning"
 )
 
-func newServeCmd() *cobra.Command {
+func newServeCmd(env func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --id ID --data-dir DIR --raft-addr HOST:PORT --grpc-addr HOST:PORT --peers LIST",
 		Short: "Run one node",
@@ -33,7 +33,10 @@ are answered. The log goes to stderr.
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
-restart it or replace the disk, the others go on meanwhile.`,
+restart it or replace the disk, the others go on meanwhile.
+
+With $OTEL_EXPORTER_OTLP_ENDPOINT the node sends spans there, over OTLP and HTTP, of
+the calls that clients trace; the other variables of OpenTelemetry count, too.`,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
     --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
@@ -68,6 +71,12 @@ restart it or replace the disk, the others go on meanwhile.`,
 		cfg.Logger = log.logger(cmd.ErrOrStderr())
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
+		provider, end, err := openTracing(cmd.Context(), env, cfg.ID)
+		if err != nil {
+			return fmt.Errorf("tracing: %w", err)
+		}
+		defer end()
+		cfg.TracerProvider = provider
 		return serve(cmd.Context(), cfg, observation, cmd.OutOrStdout())
 	}
 	return cmd
