@@ -35,8 +35,9 @@ second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
 restart it or replace the disk, the others go on meanwhile.
 
-With $OTEL_EXPORTER_OTLP_ENDPOINT the node sends spans there, over OTLP and HTTP, of
-the calls that clients trace; the other variables of OpenTelemetry count, too.`,
+With $OTEL_EXPORTER_OTLP_ENDPOINT the node sends spans there, over OTLP and
+HTTP, of the calls that clients trace; the other variables of OpenTelemetry
+count, too.`,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
     --raft-addr 10.0.0.1:7373 --grpc-addr 10.0.0.1:7362 \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
