@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -32,6 +33,7 @@ type caller struct {
 	backoffBase time.Duration
 	backoffMax  time.Duration
 	log         hclog.Logger
+	tracer      trace.Tracer    // nil: nobody traces
 	life        context.Context // ends with Client.Close
 }
 
@@ -93,6 +95,11 @@ func (c *caller) invoke(ctx context.Context, kind kind, try try) (repeat bool, e
 // do makes a call that nodes take in an exchange.
 func (c *caller) do(ctx context.Context, kind kind, call *transport.Call, told func(sema.Place)) (repeat bool, err error) {
 	asked := call.Retry
+	ctx, span := c.begin(ctx, call.Method.String())
+	if span != nil {
+		call.Trace = transport.TraceOf(ctx)
+		defer func() { endSpan(span, err) }()
+	}
 	return c.invoke(ctx, kind, func(ctx context.Context, n *node, repeat bool) (leader string, sent bool, err error) {
 		call.Retry = asked || repeat
 		if sent = c.ask(ctx, n, kind, call, told); call.Err != nil {
@@ -128,6 +135,11 @@ func (c *caller) ask(ctx context.Context, n *node, kind kind, call *transport.Ca
 func unary[Req, Resp any](ctx context.Context, c *caller, kind kind, m *Req,
 	rpc func(semav1.SemaClient, context.Context, *Req, ...grpc.CallOption) (*Resp, error)) (resp *Resp, repeat bool, err error) {
 
+	if c.tracer != nil {
+		var span trace.Span
+		ctx, span = c.begin(ctx, methodOf(m))
+		defer func() { endSpan(span, err) }()
+	}
 	repeat, err = c.invoke(ctx, kind, func(ctx context.Context, n *node, _ bool) (leader string, sent bool, err error) {
 		return c.call(ctx, n, kind, func(ctx context.Context, sc semav1.SemaClient, opts ...grpc.CallOption) (err error) {
 			resp, err = rpc(sc, ctx, m, opts...)
@@ -141,6 +153,9 @@ func unary[Req, Resp any](ctx context.Context, c *caller, kind kind, m *Req,
 func (c *caller) call(ctx context.Context, n *node, kind kind, rpc func(context.Context, semav1.SemaClient, ...grpc.CallOption) error) (leader string, sent bool, err error) {
 	ctx, done := c.limit(ctx, n, kind)
 	defer done()
+	if c.tracer != nil {
+		ctx = transport.WithTraceparent(ctx)
+	}
 	ctx, watched := transport.WatchSent(ctx)
 	var header metadata.MD
 	var opts []grpc.CallOption
@@ -202,6 +217,9 @@ func (t *tries) failed(ctx context.Context, n *node, err error, sent bool) (atOn
 		return false, err
 	}
 	t.record(ctx, n.addr, err)
+	if t.tracer != nil {
+		tellTry(ctx, n, err)
+	}
 	t.log.Debug("try failed", "endpoint", n.addr, "sent", sent, "error", err)
 	if v == askAgain || ctx.Err() != nil { // the node is not to blame
 		return false, nil

@@ -52,6 +52,9 @@ func NewLocal(svc semav1.SemaClient, logger hclog.Logger) *Client {
 func newClient(cfg Config, nodes *nodes) *Client {
 	life, end := context.WithCancel(context.Background())
 	c := &caller{nodes: nodes, tryTimeout: cfg.TryTimeout, backoffBase: cfg.BackoffBase, backoffMax: cfg.BackoffMax, log: cfg.Logger, life: life}
+	if cfg.TracerProvider != nil {
+		c.tracer = cfg.TracerProvider.Tracer(transport.TracerName)
+	}
 	s := session.New(c, session.NewClientID())
 	keeper := newKeeper(s, c.TouchAll)
 	return &Client{

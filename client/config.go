@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -43,6 +44,9 @@ type Config struct {
 	BackoffBase, BackoffMax time.Duration
 	// Logger, if set, is told at debug level about tries that failed.
 	Logger hclog.Logger
+	// TracerProvider, if set, traces calls: each over all its tries and, where nodes
+	// trace too, through the cluster. Nil: none is traced, and that costs nothing.
+	TracerProvider trace.TracerProvider
 	// Unary makes every call one of gRPC's own. As a rule, those of all goroutines share
 	// one stream to each node, which costs a fraction of it; interceptors and proxies
 	// that are to see single calls see that stream only.

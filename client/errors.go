@@ -65,6 +65,8 @@ var misunderstandings = []struct{ sign, advice string }{
 	{"tls: unknown certificate authority", "the node does not know the authority of --tls-cert"},
 	{"tls: bad certificate", "the node does not take the certificate of --tls-cert"},
 	{"tls: expired certificate", "the certificate of --tls-cert has expired, or is not valid yet"},
+	// What it said may be lost when it hangs up while something is on the way to it. So it is when a node dies.
+	{"write: broken pipe", "the node hung up; if it lives, does it want TLS (--tls-ca), or a client's certificate (--tls-cert and --tls-key)?"},
 	{"x509: certificate is valid for", "connect to one of these names, or give --tls-server-name node.sema"},
 	{"x509: cannot validate certificate for", "connect by a name that is in it, or give --tls-server-name node.sema"},
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/internal/host"
@@ -89,6 +91,13 @@ type Config struct {
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.
 	Logger hclog.Logger
+	// Metrics, if set, gets the node's metrics, which docs/metrics.md lists, until the
+	// node has ended. A registry is for one node: several in a process need one each, or
+	// one that is wrapped with a label. Nil: nothing is counted.
+	Metrics prometheus.Registerer `json:"-"`
+	// TracerProvider, if set, traces the calls whose callers trace them, on their way
+	// through this node and its log. Nil: nothing is traced, and that costs nothing.
+	TracerProvider trace.TracerProvider `json:"-"`
 
 	// LogStore is what keeps the log in DataDir: [WAL] or [BoltDB]. Empty: what the
 	// directory has, and in a new one [DefaultLogStore]. Open refuses another one than

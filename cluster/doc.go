@@ -44,6 +44,8 @@
 //	watchLeader    who leads, for health and for waiters    fed by raft's observer
 //	watchAddress   where clients reach each new leader      fed by watchLeader
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
+//	watchPeers     tells which nodes cease to answer        fed by raft's observer
+//	watchSize      how large the log is; with metrics only  ticks
 //	supervise      carries out the end                      fed by Close, Kill and faults
 //	heartbeats     requests for raft's main loop            ends with the transport
 //	parallelLog    writes what a leader has taken           fed by raft; ends before the disk closes
@@ -57,6 +59,7 @@
 //	watchDeadlines the heaps of deadlines, the sweep        ticks, and the next deadline
 //	watchLines     who in line is gone, who stands where    ticks
 //	promote        gives members a vote that have caught up ticks
+//	census         counts the overdue; with metrics only    ticks
 //
 // A goroutine waits for each of raft's futures. Raft leaves futures without an
 // answer that it held when it was stopped; such a goroutine outlives its node, and

@@ -193,6 +193,7 @@ func (n *Node) stopRaft() error {
 // releaseAll gives back what open acquired, as far as it came.
 func (n *Node) releaseAll() error {
 	var errs []error
+	n.unregister()
 	if n.raft != nil {
 		if err := n.stopRaft(); err != nil {
 			errs = append(errs, fmt.Errorf("raft: %w", err))

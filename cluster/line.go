@@ -61,7 +61,11 @@ func (o *office) waitFor(ctx context.Context, c fsm.Command, positions bool,
 }
 
 // wait is a call that has its place in line.
-func (o *office) wait(ctx context.Context, call *waitCall, told func(sema.Place)) (sema.Info, error) {
+func (o *office) wait(ctx context.Context, call *waitCall, told func(sema.Place)) (info sema.Info, err error) {
+	if span := o.node.tracer.spanOf(ctx); span != nil {
+		inLine := o.node.tracer.under(span, "wait in line")
+		defer func() { transport.EndSpan(inLine, err) }()
+	}
 	for {
 		select {
 		case a := <-call.answer:
@@ -102,6 +106,7 @@ func (o *office) watchLines() {
 			return
 		case <-ticker.C:
 		}
+		o.node.overload.calm(o.node)
 		now := time.Now()
 		if o.clock.mayExpire() {
 			o.waiters.undoAbsent(now, o.undo)

@@ -376,7 +376,7 @@ func TestLeadershipIsTransferred(t *testing.T) {
 func TestJoiningNeedsAnAddress(t *testing.T) {
 	h := startHarness(t, 1, nil)
 	cfg := h.joins("n2")
-	cfg.RaftAddr = ":0"
+	cfg.RaftAddr, cfg.Insecure = ":0", true
 	if _, err := cluster.Open(context.Background(), cfg); !errors.Is(err, sema.ErrInvalid) || !strings.Contains(err.Error(), "raft-advertise") {
 		t.Errorf("a node at any host was opened: %v", err)
 	}

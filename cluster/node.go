@@ -17,6 +17,7 @@ import (
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/host"
+	"github.com/semanode/sema/internal/seldom"
 	"github.com/semanode/sema/internal/session"
 	"github.com/semanode/sema/transport"
 )
@@ -36,6 +37,7 @@ type Node struct {
 
 	machine *fsm.Machine
 	disk    host.Disk
+	store   *store
 	mux     *transport.Mux
 	trans   *raftTransport
 	ownLog  *parallelLog
@@ -52,6 +54,12 @@ type Node struct {
 	clientServer *transport.Server // nil without GRPCAddr
 	grpcLis      net.Listener      // nil without GRPCAddr
 	grpcAddr     string            // as told to clients
+
+	meters     *meters
+	registered bool // with cfg.Metrics
+	overload   overload
+	tracer     tracer
+	slowLines  *seldom.Gate
 
 	cancel context.CancelFunc // ends the node's own goroutines
 	wg     sync.WaitGroup     // counts them
@@ -96,7 +104,14 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		hurry:    make(chan struct{}),
 		aborted:  make(chan struct{}),
 		done:     make(chan struct{}),
+		meters:   new(meters),
+
+		slowLines: seldom.NewGate(10*time.Second, 2),
 	}
+	if cfg.Metrics != nil {
+		n.meters = newMeters()
+	}
+	n.tracer.init(cfg.TracerProvider)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.releaseAll())
 	}
@@ -127,7 +142,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openLog(founding); err != nil {
 		return err
 	}
-	st := &store{disk: n.disk, clock: n.cfg.Host.Clock, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{})}
+	st := &store{disk: n.disk, clock: n.cfg.Host.Clock, limit: n.cfg.WatchdogTimeout, fail: n.fail, opened: make(chan struct{}),
+		slowly: n.tellSlow, logWrites: n.meters.logWrites, termWrites: n.meters.termWrites}
+	n.store = st
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -136,6 +153,9 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	close(st.opened)
 	n.session = session.New(n.Backend(), session.NewClientID())
+	if err := n.register(); err != nil {
+		return err
+	}
 	n.start()
 	return nil
 }
@@ -212,12 +232,12 @@ func advertisedGRPC(configured string, bound net.Addr) string {
 func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
-	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher})
+	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.within, Tracer: n.tracer.Tracer})
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Calls: n.meters.peers, Tracer: n.tracer.Tracer})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
 		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
-			TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log})
+			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)
@@ -227,6 +247,10 @@ func (n *Node) start() {
 	n.wg.Go(func() { n.watchLeader(ctx) })
 	n.wg.Go(func() { n.watchAddress(ctx) })
 	n.wg.Go(func() { n.watchMachine(ctx) })
+	n.wg.Go(func() { n.watchPeers(ctx) })
+	if n.meters.on && n.cfg.Host.OpenDisk == nil {
+		n.wg.Go(func() { n.watchSize(ctx) })
+	}
 	go n.supervise() // waited for through n.done
 }
 

@@ -21,7 +21,8 @@ type office struct {
 	term   uint64
 	clock  *clock
 	lease  *lease
-	expiry *expiry // of all holds
+	began  time.Time // by the host's wall clock
+	expiry *expiry   // of all holds
 	// awaited are the holds that somebody waits in line for: these end at their
 	// deadline, the others when they are in the way or were forgotten.
 	awaited *expiry
@@ -79,6 +80,9 @@ func (n *Node) serveTerm(ctx context.Context) {
 	wg.Go(o.watchDeadlines)
 	wg.Go(o.watchLines)
 	wg.Go(o.promote)
+	if n.meters.on {
+		wg.Go(o.census)
+	}
 	<-ctx.Done()
 	n.office.CompareAndSwap(o, nil)
 	wg.Wait()
@@ -106,6 +110,7 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				// a later term than this and the state machine ignores their stamps.
 				term:    n.raft.CurrentTerm(),
 				clock:   newClock(base, n.cfg.Host.Clock),
+				began:   n.cfg.Host.Clock.Wall(),
 				lease:   newLease(n.leaseTimeout(), n.cfg.Host.Clock),
 				expiry:  newExpiry(),
 				awaited: newExpiry(),

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/transport"
@@ -30,7 +32,10 @@ type proposal struct {
 	// results and err: with err nil, the answers of the state machine, in order.
 	results []fsm.Result
 	err     error
-	one     [1]fsm.Command // where commands are, if it is one that was started
+	// span is the call's, and inQueue that of its wait for an entry; nil if nobody
+	// traces it.
+	span, inQueue trace.Span
+	one           [1]fsm.Command // where commands are, if it is one that was started
 }
 
 const (
@@ -60,6 +65,9 @@ func (p *proposal) take() bool { return p.taken.CompareAndSwap(false, true) }
 // may take effect.
 func (p *proposal) abandon() bool {
 	abandoned := p.taken.CompareAndSwap(false, true)
+	if abandoned {
+		p.gaveUp()
+	}
 	if abandoned && p.then != nil {
 		p.then(fsm.Result{}, errAbandoned)
 	}
@@ -77,6 +85,7 @@ func (p *proposal) refuse(err error) {
 var errAbandoned = errors.New("given up before it was proposed")
 
 func (p *proposal) answer(results []fsm.Result, err error) {
+	p.gaveUp()
 	if s := p.started; s != nil {
 		if s.Err = err; err == nil {
 			r := &results[0]
@@ -106,6 +115,7 @@ func (o *office) submit(ctx context.Context, c fsm.Command) (fsm.Result, error) 
 func (o *office) submitThen(ctx context.Context, c fsm.Command, then func(fsm.Result, error)) (fsm.Result, error) {
 	p := newProposal(c)
 	p.then = then
+	o.trace(p, ctx)
 	if err := o.enqueue(p); err != nil {
 		if then != nil {
 			then(fsm.Result{}, err)
@@ -144,6 +154,7 @@ func (o *office) enqueue(p *proposal) error {
 	queued := o.queued.Add(n)
 	if queued > int64(cap(o.queue)) {
 		o.queued.Add(-n)
+		o.refuse(n)
 		return sema.ErrOverloaded
 	}
 	o.queue <- p // there is room

@@ -6,13 +6,15 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 )
 
 // testOffice is an office whose proposer the test plays itself.
 func testOffice(queue int) *office {
-	return &office{queue: make(chan *proposal, queue), ended: make(chan struct{}), expiry: newExpiry(), awaited: newExpiry()}
+	return &office{node: &Node{log: hclog.NewNullLogger(), meters: new(meters)}, queue: make(chan *proposal, queue), ended: make(chan struct{}), expiry: newExpiry(), awaited: newExpiry()}
 }
 
 func TestFullQueueIsOverloaded(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
@@ -156,6 +157,7 @@ type entry struct {
 	lone   int           // of them, those with a caller of their own
 	asked  time.Duration // when, by the host's clock
 	future raft.ApplyFuture
+	span   trace.Span    // nil: none of its calls is traced
 	err    error         // it could not be proposed
 	took   time.Duration // from asking to landing
 }
@@ -163,8 +165,13 @@ type entry struct {
 // land waits for an entry and answers everyone in it.
 func (o *office) land(e *entry, landed chan<- *entry) {
 	results, err := o.await(e)
+	o.node.tracer.landed(e, err)
 	e.took = o.node.cfg.Host.Clock.Monotonic() - e.asked
 	landed <- e
+	meters := o.node.meters
+	if meters.on && err == nil {
+		meters.entry(e, results) // first: whoever has an answer finds it counted
+	}
 	for _, p := range e.batch {
 		if err != nil {
 			p.answer(nil, err)
@@ -213,6 +220,7 @@ func (o *office) launch(batch []*proposal) *entry {
 			e.lone++
 		}
 	}
+	o.node.tracer.propose(e)
 	commands := make([]fsm.Command, 0, e.size)
 	for _, p := range batch {
 		commands = append(commands, p.commands...)

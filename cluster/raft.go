@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,6 +22,9 @@ const retainedSnapshots = 2
 // be below the election timeout, and not by much: a leader that steps down because
 // its machine was busy for a moment costs an election.
 func (n *Node) leaseTimeout() time.Duration { return n.cfg.ElectionTimeout * 4 / 5 }
+
+// stateName is a state as the protocol has it, such as "leader".
+func stateName(s raft.RaftState) string { return strings.ToLower(s.String()) }
 
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
@@ -83,7 +87,7 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, &n.members, st.disk, n.fail}, n.ownLog, st, st.disk, trans); err == nil {
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n}, n.ownLog, st, st.disk, trans); err == nil {
 			n.trans.heartbeats.runs(n.raft)
 			n.ownLog.runs(n.raft)
 		}
@@ -131,28 +135,25 @@ func foundingMembers(founding foundingRecord) (members raft.Configuration, err e
 // what GetConfiguration has may be taken back, and has no index.
 type guardedMachine struct {
 	*fsm.Machine
-	members   *membership
-	snapshots raft.SnapshotStore
-	fail      func(error)
+	node *Node
 }
 
 var _ raft.ConfigurationStore = guardedMachine{}
 
 // StoreConfiguration implements [raft.ConfigurationStore].
 func (m guardedMachine) StoreConfiguration(index uint64, c raft.Configuration) {
-	m.members.set(index, c)
+	m.node.members.set(index, c)
 }
 
-// Restore implements [raft.FSM].
-func (m guardedMachine) Restore(snapshot io.ReadCloser) error {
+func (m guardedMachine) restore(snapshot io.ReadCloser) error {
 	err := m.Machine.Restore(snapshot)
 	if err != nil {
-		m.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
+		m.node.fail(fmt.Errorf("a snapshot cannot be restored: %w", err))
 		return err
 	}
-	metas, err := m.snapshots.List() // newest first; this one is the newest
+	metas, err := m.node.disk.List() // newest first; this one is the newest
 	if err == nil && len(metas) > 0 {
-		m.members.set(metas[0].ConfigurationIndex, metas[0].Configuration)
+		m.node.members.set(metas[0].ConfigurationIndex, metas[0].Configuration)
 	}
 	return err
 }

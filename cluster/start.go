@@ -40,6 +40,7 @@ func (b backend) Start(s *transport.Started) bool {
 	}
 	if invalid == nil {
 		p := newStarted(s, c)
+		o.node.tracer.queue(p, s.Span)
 		s.Handle = p
 		invalid = o.enqueue(p)
 	}

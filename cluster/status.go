@@ -80,7 +80,7 @@ func (b backend) nodeStatus() transport.NodeStatus {
 		RaftAddr:     string(b.trans.LocalAddr()),
 		GRPCAddr:     b.GRPCAddr(),
 		Leader:       b.raft.State() == raft.Leader,
-		State:        strings.ToLower(b.raft.State().String()),
+		State:        stateName(b.raft.State()),
 		Term:         b.raft.CurrentTerm(),
 		CommitIndex:  b.raft.CommitIndex(),
 		AppliedIndex: b.raft.AppliedIndex(),

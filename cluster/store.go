@@ -16,6 +16,7 @@ import (
 
 	"github.com/semanode/sema/internal/host"
 	"github.com/semanode/sema/internal/sabotage"
+	"github.com/semanode/sema/internal/tally"
 )
 
 const logFile = "raft.db"
@@ -70,6 +71,12 @@ type store struct {
 	// opened is closed once raft runs: from then on a failed operation is in a
 	// goroutine of raft's.
 	opened chan struct{}
+	// slow counts the operations under way that have taken a slice or more. slowly, if
+	// set, is told when each has, and when it has ended. It must not block.
+	slow   atomic.Int64
+	slowly func(operation string, ended bool)
+	// What writing took, in nanoseconds; nil if nobody wants to know.
+	logWrites, termWrites *tally.Histogram
 }
 
 var (
@@ -90,6 +97,7 @@ type operation struct {
 	name    string
 	left    int // slices
 	stopped bool
+	slow    bool // it is counted as such
 }
 
 // parts is how many slices make the limit.
@@ -120,8 +128,15 @@ func (op *operation) slice() {
 	if !op.stopped && op.left > 0 {
 		op.timer.Reset(op.store.limit / parts)
 	}
-	name := op.name
+	name, slow := op.name, !op.stopped && !op.slow
+	if slow {
+		op.slow = true
+		op.store.slow.Add(1)
+	}
 	op.mu.Unlock()
+	if slow && op.store.slowly != nil {
+		op.store.slowly(name, false)
+	}
 	if stalled {
 		op.store.fail(fmt.Errorf("disk stalled: %s has taken longer than %v: check the disk, then start the node again", name, op.store.limit))
 	}
@@ -133,7 +148,15 @@ func (op *operation) stop() {
 	op.mu.Lock()
 	op.stopped = true
 	reusable := op.timer.Stop()
+	name, slow := op.name, op.slow
+	if slow {
+		op.slow = false
+		op.store.slow.Add(-1)
+	}
 	op.mu.Unlock()
+	if slow && op.store.slowly != nil {
+		op.store.slowly(name, true)
+	}
 	if reusable {
 		op.store.idle.Put(op)
 	}
@@ -216,7 +239,7 @@ func (s *store) StoreLogs(entries []*raft.Log) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	return s.check("writing the log", s.disk.StoreLogs(entries))
+	return s.check("writing the log", timed(s.logWrites, func() error { return s.disk.StoreLogs(entries) }))
 }
 
 func (s *store) DeleteRange(from, to uint64) error {
@@ -232,7 +255,7 @@ func (s *store) Set(key, value []byte) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	return s.check("writing the vote", s.disk.Set(key, value))
+	return s.check("writing the vote", timed(s.termWrites, func() error { return s.disk.Set(key, value) }))
 }
 
 func (s *store) Get(key []byte) ([]byte, error) {
@@ -244,7 +267,7 @@ func (s *store) SetUint64(key []byte, value uint64) error {
 	defer s.watch("writing the term").stop()
 	err := s.broken()
 	if err == nil {
-		err = s.disk.SetUint64(key, value)
+		err = timed(s.termWrites, func() error { return s.disk.SetUint64(key, value) })
 	}
 	return s.checkOrPark("writing the term", err)
 }

@@ -57,18 +57,16 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-// TestANodeWithoutCertificateStaysOut starts the third node with a client's certificate in
-// the place of a node's: it is told so; and one without TLS joins no cluster.
+// TestANodeWithoutCertificateStaysOut starts the third node again without TLS: it is told so,
+// and takes no part any more; with a client's certificate in the place of a node's it does not start.
 func TestANodeWithoutCertificateStaysOut(t *testing.T) {
 	t.Parallel()
 	ca := pkitest.New(t)
-	h := newHarness(t, 3, func(c *cluster.Config) {
-		if c.ID != "n3" {
-			c.PeerTLS = func() *tls.Config { return ca.Config(nil) }
-		}
-	})
-	h.start("n1")
-	h.start("n2")
+	h := startHarness(t, 3, func(c *cluster.Config) { c.PeerTLS = func() *tls.Config { return ca.Config(nil) } })
+	h.close("n3")
+	cfg := h.cfgs["n3"]
+	cfg.PeerTLS = nil
+	h.cfgs["n3"] = cfg
 	n3 := h.start("n3")
 	h.leader()
 	eventually(t, "n3 is turned away and says why", func() error {
@@ -80,7 +78,6 @@ func TestANodeWithoutCertificateStaysOut(t *testing.T) {
 	if n3.Leader().ID != "" {
 		t.Errorf("it follows %v", n3.Leader())
 	}
-	cfg := h.cfgs["n3"]
 	cfg.PeerTLS = func() *tls.Config { return ca.Config(pkitest.AsClient) }
 	if err := cfg.Validate(); !errors.Is(err, sema.ErrInvalid) || !strings.Contains(err.Error(), "node.sema is not among") {
 		t.Errorf("with a client's certificate: %v", err)

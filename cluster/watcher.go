@@ -76,8 +76,10 @@ func (n *Node) watchLeader(ctx context.Context) {
 	})
 	n.raft.RegisterObserver(observer) // for good: the log may be flushed under raft's lock of observers
 	for {
+		before, _ := n.watcher.get()
 		leader := n.Leader()
 		n.watcher.set(leader)
+		n.tellLeader(before, leader)
 		n.setServing(leader.ID != "")
 		select {
 		case <-ctx.Done():

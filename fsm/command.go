@@ -90,6 +90,8 @@ type Result struct {
 	Deadline Time
 	// Ended is the token of the hold that this command ended, or zero.
 	Ended uint64
+	// Held is how long that hold stood, by the wall clock as the log has it.
+	Held time.Duration
 	// Granted is the hold that went to the head of the line, because this command
 	// freed a permit, or nil.
 	Granted *Grant
@@ -104,4 +106,5 @@ type Grant struct {
 	Attempt  sema.Attempt // Client and Seq only
 	Info     sema.Info    // Status Acquired
 	Deadline Time
+	Waited   time.Duration // in line, by the wall clock as the log has it
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
@@ -67,7 +68,7 @@ func alone(a sema.Attempt) sema.Attempt {
 
 // end takes the hold away and gives it to the head of the line.
 func (m *model) end(name string) fsm.Result {
-	r := fsm.Result{Ended: m.holds[name].token}
+	r := fsm.Result{Ended: m.holds[name].token, Held: m.ago(m.holds[name].created)}
 	delete(m.holds, name)
 	if len(m.lines[name]) == 0 {
 		return r
@@ -80,9 +81,12 @@ func (m *model) end(name string) fsm.Result {
 	if _, decided := client.answers[as.Seq]; !decided && as.Seq >= client.lowest {
 		client.answers[as.Seq] = modelAnswer{status: sema.Acquired, token: h.token}
 	}
-	r.Granted = &fsm.Grant{Attempt: as, Info: m.held(sema.Acquired, name), Deadline: fsm.Time(h.deadline)}
+	r.Granted = &fsm.Grant{Attempt: as, Info: m.held(sema.Acquired, name), Deadline: fsm.Time(h.deadline), Waited: m.ago(head.since)}
 	return r
 }
+
+// ago is how long ago something was, unless the wall clock was set back.
+func (m *model) ago(then time.Time) time.Duration { return max(0, m.wall(m.clock).Sub(then)) }
 
 // forced ends the hold and describes it.
 func (m *model) forced(name string) fsm.Result {

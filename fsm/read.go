@@ -55,6 +55,20 @@ func (m *Machine) Clock() Time {
 	return m.state.clock
 }
 
+// Counts is how much a state holds.
+type Counts struct {
+	Holds   int // semaphores that are held; none has more than one permit
+	Tickets int // places in all lines
+	Clock   Time
+}
+
+// Counts returns how much this node's own state holds, in O(1).
+func (m *Machine) Counts() Counts {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return Counts{Holds: m.state.semaphores.len(), Tickets: len(m.state.tickets.byAttempt), Clock: m.state.clock}
+}
+
 // Page is a part of a list.
 type Page struct {
 	Infos []sema.Info

@@ -81,7 +81,7 @@ func (st *state) deadline(timeout time.Duration) Time {
 // was taken, and the Result that says so.
 func (st *state) end(s *semaphore, i int) (hold, Result) {
 	ended := s.holders[i]
-	r := Result{Ended: ended.token}
+	r := Result{Ended: ended.token, Held: st.since(ended.created)}
 	if len(s.holders) == 1 && s.line.length == 0 {
 		st.semaphores.delete(s.name)
 		return ended, r
@@ -112,7 +112,13 @@ func (st *state) serve(s *semaphore, t *ticket) *Grant {
 	h := st.grant(s, t.owner, t.timeout, t.attempt)
 	st.clients.served(t.attempt, h.token, &st.history)
 	return &Grant{Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq},
-		Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
+		Info: st.info(sema.Acquired, s, h), Deadline: h.deadline, Waited: st.since(t.since)}
+}
+
+// since is how long ago something was, by the wall clock: never less than nothing,
+// though that clock may have been set back.
+func (st *state) since(wall int64) time.Duration {
+	return max(0, time.Duration(st.wall(st.clock)-wall))
 }
 
 // info describes a hold to people.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -39,6 +40,7 @@ type Call struct {
 	Positions bool          // Wait: see [AcquireRequest]
 	Stale     bool          // Get
 	Line      int           // Get
+	Trace     []byte        // see [TraceOf]; nil: the caller does not trace it
 
 	Answer
 }
@@ -71,6 +73,8 @@ type Started struct {
 	Deadline time.Time
 	// By is told when Answer is set.
 	By Asker
+	// Span is what traces the call, nil if nobody does.
+	Span trace.Span
 	// Handle is for the Starter.
 	Handle any
 }

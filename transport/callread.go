@@ -51,6 +51,7 @@ func readCalls(data []byte, each func(*callMessage)) error {
 }
 
 func (m *callMessage) read(f *fields) {
+	var trace []byte
 	for f.next() {
 		switch method := f.num - methodField; {
 		case f.is(1, varintType):
@@ -64,7 +65,14 @@ func (m *callMessage) read(f *fields) {
 			in := f.embedded()
 			m.readRequest(&in)
 			f.leave(&in)
+		case f.is(traceField, bytesType):
+			if trace = nil; len(f.data) == TraceBytes {
+				trace = f.data
+			}
 		}
+	}
+	if m.Method != 0 && trace != nil {
+		m.Trace = append([]byte(nil), trace...)
 	}
 }
 

@@ -118,6 +118,9 @@ func appendCall(b []byte, id uint64, c *Call, timeout time.Duration) []byte {
 	b, outer := begin(b, 1)
 	b = appendUint(b, 1, id)
 	b = appendUint(b, 2, uint64(timeout.Microseconds()))
+	if len(c.Trace) > 0 { // here is where the generated code has it
+		b = protowire.AppendBytes(protowire.AppendTag(b, traceField, bytesType), c.Trace)
+	}
 	b, at := begin(b, methodField+protowire.Number(c.Method))
 	switch c.Method {
 	case MethodAcquire, MethodWait:
@@ -137,6 +140,9 @@ func appendCall(b []byte, id uint64, c *Call, timeout time.Duration) []byte {
 	}
 	return end(end(b, at), outer)
 }
+
+// traceField is where a sema.v1.Call has its caller's span.
+const traceField = 9
 
 // cancelField is where a sema.v1.Call says that another one is given up.
 const cancelField = 8

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -51,6 +52,8 @@ type exchange struct {
 	sending int          // answered, and about to be sent
 	placed  []*exchanged // whose place in line is to be told
 	ended   bool         // the client asks nothing more
+
+	heard time.Time // when the message came that is being read, if calls are counted
 }
 
 // exchanged is one call.
@@ -62,6 +65,7 @@ type exchanged struct {
 	gone   bool               // nobody wants the answer
 	place  sema.Place         // the latest
 	untold bool               // it is in placed
+	began  time.Time          // when it came, if calls are counted
 }
 
 // Exchange implements semav1.SemaServer.
@@ -69,6 +73,8 @@ func (h *handler) Exchange(stream grpc.BidiStreamingServer[semav1.ExchangeReques
 	ctx, cancel := context.WithCancel(stream.Context())
 	ex := &exchange{h: h, ctx: ctx, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), open: map[uint64]*exchanged{}}
 	ex.starter, _ = h.backend.(Starter)
+	h.calls.enter(ex)
+	defer h.calls.leave(ex)
 	sent := make(chan error, 1)
 	go func() {
 		err := ex.send(stream)
@@ -98,6 +104,7 @@ func (ex *exchange) receive(stream grpc.ServerStream) error {
 		} else if err != nil {
 			return err
 		}
+		ex.heard = ex.h.calls.now()
 		var refused error // the first that is; nothing after it is begun
 		err := readCalls(message, func(m *callMessage) {
 			if refused == nil {
@@ -146,8 +153,9 @@ func (ex *exchange) begin(m *callMessage) error {
 		ex.giveUp(m.id)
 		return nil
 	}
-	x := &exchanged{id: m.id, ex: ex, Started: Started{Call: m.Call}}
+	x := &exchanged{id: m.id, ex: ex, Started: Started{Call: m.Call}, began: ex.heard}
 	x.By = x
+	x.continueTrace(ex.h.tracing)
 	if m.timeout > 0 {
 		x.Deadline = time.Now().Add(m.timeout)
 	}
@@ -188,6 +196,11 @@ func (x *exchanged) Answered() {
 	}
 	if !x.gone {
 		ex.ready = append(ex.ready, x)
+	} else {
+		ex.h.calls.ended(x, context.Canceled, ex.h.calls.now())
+		if x.Span != nil {
+			EndSpan(x.Span, context.Canceled)
+		}
 	}
 	signal(ex.wake) // also if nobody is told: it may have been the last, and made room
 }
@@ -205,6 +218,9 @@ func (ex *exchange) carryOut(x *exchanged) {
 		defer cancel()
 		hint := new(leaderHint)
 		ctx := inProcess(ctx, hint)
+		if x.Span != nil {
+			ctx = trace.ContextWithSpan(ctx, x.Span)
+		}
 		if x.Method == MethodWait {
 			x.Info, x.Err = ex.wait(ctx, x)
 		} else {
@@ -304,6 +320,8 @@ func (ex *exchange) send(stream grpc.ServerStream) error {
 		runtime.Gosched() // whoever is about to answer goes first, and travels along
 		var over bool
 		message, batch, over = ex.take(message, spare[:0])
+		ex.h.calls.answered(batch)
+		endTraces(batch)
 		for _, x := range batch {
 			message = appendAnswer(message, x.id, &x.Call)
 			if len(message) >= fullMessage {

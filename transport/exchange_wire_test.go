@@ -23,7 +23,7 @@ import (
 
 // callToWire is a call as the generated code has it.
 func callToWire(id uint64, c *transport.Call, timeout time.Duration) *semav1.Call {
-	m := &semav1.Call{Id: id, TimeoutMicros: uint64(timeout.Microseconds())}
+	m := &semav1.Call{Id: id, TimeoutMicros: uint64(timeout.Microseconds()), Trace: c.Trace}
 	attempt := transport.AttemptToWire(c.Attempt, c.Retry)
 	switch c.Method {
 	case transport.MethodAcquire:
@@ -164,6 +164,9 @@ func drawInfo(t *rapid.T) sema.Info {
 // drawCall draws a call with what its method has, and nothing else.
 func drawCall(t *rapid.T) transport.Call {
 	c := transport.Call{Method: transport.Method(rapid.IntRange(int(transport.MethodAcquire), int(transport.MethodGet)).Draw(t, "method")), Name: drawText(t, "name")}
+	if rapid.Bool().Draw(t, "traced") {
+		c.Trace = rapid.SliceOfN(rapid.Byte(), transport.TraceBytes, transport.TraceBytes).Draw(t, "trace")
+	}
 	if c.Method == transport.MethodGet {
 		c.Stale, c.Line = rapid.Bool().Draw(t, "stale"), int(rapid.Uint32().Draw(t, "line"))
 		return c

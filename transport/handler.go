@@ -28,6 +28,8 @@ type handler struct {
 	backend Backend
 	peers   *Peers  // nil: never passes on
 	leaders Leaders // nil: never waits
+	calls   *Calls  // for exchanges; nil: not counted
+	tracing tracing
 	// stopping ends when the server stops: nothing waits for a leader any more.
 	stopping context.Context
 	// inProcess is the handler for callers in this process.
@@ -35,7 +37,7 @@ type handler struct {
 }
 
 func newHandler(cfg ServerConfig, stopping context.Context) *handler {
-	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping}
+	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, calls: cfg.Calls, tracing: tracing{cfg.Tracer}}
 	h.inProcess = &Local{handler: h}
 	return h
 }
@@ -243,6 +245,10 @@ func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader,
 	peer, err := h.peers.Client(leader.RaftAddr)
 	if err != nil {
 		return nil, nil, ErrorToStatus(err)
+	}
+	ctx, hop := h.tracing.hop(ctx, leader)
+	if hop != nil {
+		defer func() { EndSpan(hop, err) }()
 	}
 	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
 	resp, err = call(peer, withAskedLeader(out, leader), m)

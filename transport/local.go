@@ -19,6 +19,7 @@ import (
 // encoding what is decided here. Its call options are ignored.
 type Local struct {
 	handler *handler
+	calls   *Calls // nil: not counted
 	stop    context.CancelFunc
 }
 
@@ -27,7 +28,7 @@ var _ semav1.SemaClient = (*Local)(nil)
 // NewLocal returns the service that cfg describes; TLS is of no matter to it.
 func NewLocal(cfg ServerConfig) *Local {
 	stopping, stop := context.WithCancel(context.Background())
-	return &Local{handler: newHandler(cfg, stopping), stop: stop}
+	return &Local{handler: newHandler(cfg, stopping), calls: cfg.Calls, stop: stop}
 }
 
 // Stop ends what waits, for a leader or in line, now and later.
@@ -80,44 +81,54 @@ func (h *leaderHint) Method() string { return semav1.Sema_Exchange_FullMethodNam
 // SetTrailer implements [grpc.ServerTransportStream].
 func (h *leaderHint) SetTrailer(metadata.MD) error { return nil }
 
+// within carries out a call within the process, and counts it.
+func within[Req, Resp any](l *Local, ctx context.Context, m *Req, method string, call func(*handler, context.Context, *Req) (*Resp, error)) (*Resp, error) {
+	ctx = inProcess(ctx, nil)
+	if l.calls == nil {
+		return call(l.handler, ctx, m)
+	}
+	resp, err := l.calls.one(method, func() (any, error) { return call(l.handler, ctx, m) })
+	return resp.(*Resp), err
+}
+
 // Acquire implements semav1.SemaClient.
 func (l *Local) Acquire(ctx context.Context, m *semav1.AcquireRequest, _ ...grpc.CallOption) (*semav1.AcquireResponse, error) {
-	return l.handler.Acquire(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_Acquire_FullMethodName, (*handler).Acquire)
 }
 
 // Touch implements semav1.SemaClient.
 func (l *Local) Touch(ctx context.Context, m *semav1.TouchRequest, _ ...grpc.CallOption) (*semav1.TouchResponse, error) {
-	return l.handler.Touch(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_Touch_FullMethodName, (*handler).Touch)
 }
 
 // TouchAll implements semav1.SemaClient.
 func (l *Local) TouchAll(ctx context.Context, m *semav1.TouchAllRequest, _ ...grpc.CallOption) (*semav1.TouchAllResponse, error) {
-	return l.handler.TouchAll(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_TouchAll_FullMethodName, (*handler).TouchAll)
 }
 
 // Release implements semav1.SemaClient.
 func (l *Local) Release(ctx context.Context, m *semav1.ReleaseRequest, _ ...grpc.CallOption) (*semav1.ReleaseResponse, error) {
-	return l.handler.Release(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_Release_FullMethodName, (*handler).Release)
 }
 
 // ForceRelease implements semav1.SemaClient.
 func (l *Local) ForceRelease(ctx context.Context, m *semav1.ForceReleaseRequest, _ ...grpc.CallOption) (*semav1.ForceReleaseResponse, error) {
-	return l.handler.ForceRelease(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_ForceRelease_FullMethodName, (*handler).ForceRelease)
 }
 
 // Get implements semav1.SemaClient.
 func (l *Local) Get(ctx context.Context, m *semav1.GetRequest, _ ...grpc.CallOption) (*semav1.GetResponse, error) {
-	return l.handler.Get(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_Get_FullMethodName, (*handler).Get)
 }
 
 // List implements semav1.SemaClient.
 func (l *Local) List(ctx context.Context, m *semav1.ListRequest, _ ...grpc.CallOption) (*semav1.ListResponse, error) {
-	return l.handler.List(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_List_FullMethodName, (*handler).List)
 }
 
 // Status implements semav1.SemaClient.
 func (l *Local) Status(ctx context.Context, m *semav1.StatusRequest, _ ...grpc.CallOption) (*semav1.StatusResponse, error) {
-	return l.handler.Status(inProcess(ctx, nil), m)
+	return within(l, ctx, m, semav1.Sema_Status_FullMethodName, (*handler).Status)
 }
 
 // Wait implements semav1.SemaClient. As with any stream, the caller reads it to
@@ -126,7 +137,7 @@ func (l *Local) Wait(ctx context.Context, m *semav1.WaitRequest, _ ...grpc.CallO
 	s := &localStream{ctx: ctx, messages: make(chan *semav1.WaitResponse), end: make(chan struct{})}
 	go func() { // ends with ctx at the latest
 		defer close(s.end)
-		s.err = l.handler.wait(inProcess(ctx, nil), m, s.send)
+		_, s.err = l.calls.one(semav1.Sema_Wait_FullMethodName, func() (any, error) { return nil, l.handler.wait(inProcess(ctx, nil), m, s.send) })
 	}()
 	return s, nil
 }

@@ -180,7 +180,7 @@ func (m *Mux) accept() {
 			case <-m.closing:
 				return
 			case <-time.After(backoff): // such as too many open files: it may pass
-				m.cfg.Logger.Warn("cannot accept connections from other nodes", "error", err)
+				m.refusals.tell("cannot accept connections from other nodes", "error", err)
 				backoff = min(2*backoff, time.Second)
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -37,6 +38,10 @@ type ServerConfig struct {
 	// Peers, if set, are where such a call then goes, if it was not passed on
 	// already. Without, only a node that takes office itself meanwhile answers it.
 	Peers *Peers
+	// Calls, if set, counts the calls.
+	Calls *Calls
+	// Tracer, if set, goes on with the traces of callers.
+	Tracer trace.Tracer
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
 	// MaxConns bounds the connections of each listener. Those that have not introduced
@@ -84,8 +89,8 @@ func NewServer(cfg ServerConfig) *Server {
 		maxConns: cfg.MaxConns,
 		refusals: refusals,
 		stop:     stop,
-		grpc: grpc.NewServer(
-			grpc.StreamInterceptor(endWith(stopping)),
+		grpc: grpc.NewServer(append(append(cfg.Calls.options(), tracing{cfg.Tracer}.options()...), // first: what others refuse is counted too
+			grpc.ChainStreamInterceptor(endWith(stopping)),
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
@@ -96,7 +101,7 @@ func NewServer(cfg ServerConfig) *Server {
 			grpc.MaxHeaderListSize(16<<10),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		),
+		)...),
 		health: health.NewServer(),
 	}
 	h := newHandler(cfg, stopping)

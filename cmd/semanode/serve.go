@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,11 @@ second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
 restart it or replace the disk, the others go on meanwhile.
 
-` + serveTLSHelp,
+` + serveTLSHelp + `
+
+With $OTEL_EXPORTER_OTLP_ENDPOINT the node sends spans there, over OTLP and
+HTTP, of the calls that clients trace; the other variables of OpenTelemetry
+count, too.`,
 		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
     --tls-cert n1.pem --tls-key n1-key.pem --tls-client-ca ca.pem \
     --peer-tls-ca ca.pem --raft-addr 10.0.0.1:7373 \
@@ -70,6 +75,7 @@ restart it or replace the disk, the others go on meanwhile.
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
+	observation := addObservation(cmd)
 	log := addLogging(cmd, "info")
 	addConfig(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
@@ -85,7 +91,7 @@ restart it or replace the disk, the others go on meanwhile.
 		files := secure.apply(&cfg, cfg.Logger)
 		checked := cfg
 		checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
-		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, checked.Validate()); err != nil {
+		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, observation.validate(), checked.Validate()); err != nil {
 			return err
 		}
 		if checking(cmd) {
@@ -95,7 +101,13 @@ restart it or replace the disk, the others go on meanwhile.
 		defer secure.reloadAtHangup()()
 		tuning.Processors(*processors)
 		tuning.HeapFloor()
-		return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+		provider, end, err := openTracing(cmd.Context(), os.Getenv, cfg.ID)
+		if err != nil {
+			return fmt.Errorf("tracing: %w", err)
+		}
+		defer end()
+		cfg.TracerProvider = provider
+		return serve(cmd.Context(), cfg, observation, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -121,12 +133,21 @@ func validateProcessors(n int) error {
 
 // serve runs a node until ctx ends, which is no error, or until the node ends by
 // itself, which is.
-func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
+func serve(ctx context.Context, cfg cluster.Config, observation *observation, out io.Writer) (err error) {
+	observers, err := observation.open(ctx, cfg.Logger)
+	if err != nil {
+		return unlessInterrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, observers.Close()) }() // last: while the node stops, they tell so
+	if observers.registry != nil {
+		cfg.Metrics = observers.registry
+	}
 	node, err := cluster.Open(ctx, cfg)
 	if err != nil {
 		return unlessInterrupted(ctx, err)
 	}
 	defer node.Close() // idempotent
+	observers.node.Store(node)
 	if err := node.WaitLeader(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
 		notify(cfg.Logger, sayReady)
@@ -136,6 +157,8 @@ func serve(ctx context.Context, cfg cluster.Config, out io.Writer) error {
 		cfg.Logger.Info("stopping", "cause", context.Cause(ctx))
 		notify(cfg.Logger, sayStopping)
 		return node.Close()
+	case err := <-observers.failed:
+		return errors.Join(err, node.Close())
 	case <-node.Done():
 		return errors.Join(fmt.Errorf("node %s ended: %w", node.ID(), node.Err()), node.Close())
 	}

@@ -2056,7 +2056,10 @@ type Call struct {
 	//	*Call_Release
 	//	*Call_Get
 	//	*Call_Cancel
-	Request       isCall_Request `protobuf_oneof:"request"`
+	Request isCall_Request `protobuf_oneof:"request"`
+	// Of a caller that traces this call: trace id, span id and flags as a W3C traceparent
+	// has them, 25 bytes. Anything else is passed over.
+	Trace         []byte `protobuf:"bytes,9,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2162,6 +2165,13 @@ func (x *Call) GetCancel() *Cancel {
 		if x, ok := x.Request.(*Call_Cancel); ok {
 			return x.Cancel
 		}
+	}
+	return nil
+}
+
+func (x *Call) GetTrace() []byte {
+	if x != nil {
+		return x.Trace
 	}
 	return nil
 }
@@ -2777,7 +2787,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x1aTransferLeadershipResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"6\n" +
 	"\x0fExchangeRequest\x12#\n" +
-	"\x05calls\x18\x01 \x03(\v2\r.sema.v1.CallR\x05calls\"\xe1\x02\n" +
+	"\x05calls\x18\x01 \x03(\v2\r.sema.v1.CallR\x05calls\"\xf7\x02\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x0etimeout_micros\x18\x02 \x01(\x04R\rtimeoutMicros\x123\n" +
@@ -2786,7 +2796,8 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x05touch\x18\x05 \x01(\v2\x15.sema.v1.TouchRequestH\x00R\x05touch\x123\n" +
 	"\arelease\x18\x06 \x01(\v2\x17.sema.v1.ReleaseRequestH\x00R\arelease\x12'\n" +
 	"\x03get\x18\a \x01(\v2\x13.sema.v1.GetRequestH\x00R\x03get\x12)\n" +
-	"\x06cancel\x18\b \x01(\v2\x0f.sema.v1.CancelH\x00R\x06cancelB\t\n" +
+	"\x06cancel\x18\b \x01(\v2\x0f.sema.v1.CancelH\x00R\x06cancel\x12\x14\n" +
+	"\x05trace\x18\t \x01(\fR\x05traceB\t\n" +
 	"\arequest\"\b\n" +
 	"\x06Cancel\"Y\n" +
 	"\x10ExchangeResponse\x12)\n" +

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdkresource "go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// flushTime is how long the last spans may take on the way out.
+const flushTime = 3 * time.Second
+
+// openTracing returns what sends spans to where the variables of OpenTelemetry say, over
+// OTLP and HTTP, and what ends it. It is nil unless an endpoint is given there.
+func openTracing(ctx context.Context, env func(string) string, id string) (_ trace.TracerProvider, end func(), err error) {
+	none := func() {}
+	if env("OTEL_SDK_DISABLED") == "true" || env("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
+		return nil, none, nil
+	}
+	exporter, err := otlptracehttp.New(ctx) // reads the variables
+	if err != nil {
+		return nil, none, err
+	}
+	about, err := sdkresource.New(ctx, sdkresource.WithAttributes(attribute.String("service.name", "semanode"),
+		attribute.String("service.instance.id", id)), sdkresource.WithFromEnv(), sdkresource.WithTelemetrySDK())
+	if err != nil && !errors.Is(err, sdkresource.ErrPartialResource) {
+		return nil, none, err
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	return provider, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+		defer cancel()
+		_ = provider.Shutdown(ctx) // spans that nobody takes are no fault of the node
+	}, nil
+}
