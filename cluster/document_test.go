@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -16,13 +17,16 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/internal/pki/pkitest"
 )
 
 var update = flag.Bool("update", false, "write the tables of the documentation anew")
 
 const (
 	metricsDoc   = "../docs/metrics.md"
-	alertsDoc    = "../docs/alerts.md"
+	alertsDoc    = "../docs/operations.md"
 	alertsFile   = "../deploy/prometheus/alerts.yaml"
 	dashboard    = "../deploy/grafana/sema.json"
 	beginOfTable = "<!-- begin: made by go test ./cluster -run TestDocumentedMetrics -update -->\n"
@@ -32,7 +36,11 @@ const (
 // exported are the metrics of a cluster's leader, and of a follower.
 func exported(t *testing.T) (leader, follower map[string]*dto.MetricFamily) {
 	t.Helper()
-	s := startScraped(t, 3, nil)
+	ca := pkitest.New(t)
+	s := startScraped(t, 3, func(c *cluster.Config) {
+		c.PeerTLS = func() *tls.Config { return ca.Config(nil) }
+		c.TLS = ca.Config(nil)
+	})
 	eventually(t, "the leader has counted what is overdue", func() error {
 		leader, follower = s.families(s.leader().ID()), s.families(s.follower().ID())
 		if leader["sema_overdue_holds"] == nil || leader["sema_log_store_bytes"] == nil || follower["sema_log_store_bytes"] == nil {

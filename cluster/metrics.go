@@ -97,7 +97,7 @@ func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descBuild, descCalls, descCallTook, descAcquires, descOpenCalls, descExchanges,
 		descGrants, descEnded, descWaited, descHeld, descEntrySize, descEntryTook, descOverloaded, descDisk, descDiskSlow, descDiskBytes,
 		descSnapshots, descSnapshot, descSnapshotFor, descRestores, descState, descTerm, descCommit, descApplied, descContact, descChanges,
-		descHasLeader, descReady, descHolds, descTickets, descOverdue, descQueue, descQueueMax, descClusterTime, descClockLag, descLease} {
+		descHasLeader, descReady, descCertificate, descHolds, descTickets, descOverdue, descQueue, descQueueMax, descClusterTime, descClockLag, descLease} {
 		ch <- d
 	}
 }
@@ -112,6 +112,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	m.work(out)
 	m.disk(out)
 	m.raft(out)
+	m.certificates(out)
 	if o := m.node.office.Load(); o != nil {
 		m.leader(out, o)
 	}
