@@ -14,6 +14,7 @@ require (
 	github.com/tidwall/btree v1.8.2 // ordered map that copies on write: lists in pages, snapshots beside writes
 	go.etcd.io/bbolt v1.5.0 // under raft-boltdb, raised above what it asks for
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
+	go.yaml.in/yaml/v3 v3.0.6 // config and access files; cobra requires the module anyway, and it requires no other
 	golang.org/x/net v0.57.0 // tests: what every net.Conn must do (nettest)
 	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals; the log: fdatasync
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800 // tests: a status with details that cannot be read
