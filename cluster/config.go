@@ -71,6 +71,13 @@ type Config struct {
 	// list of peers. Optional; the same on every node, for good.
 	ClusterName string
 
+	// AccessFile says who may do what at GRPCAddr, see package access. It is read again
+	// when it changes. Empty: everybody may do everything.
+	AccessFile string
+	// InsecureTokens takes bearer tokens over connections without TLS too that come from
+	// other machines, which others can read on the way.
+	InsecureTokens bool
+
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.
 	Logger hclog.Logger

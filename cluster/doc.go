@@ -43,6 +43,7 @@
 //	watchLeader    who leads, for health and for waiters    fed by raft's observer
 //	watchAddress   where clients reach each new leader      fed by watchLeader
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
+//	access.Control reads the access file now and then       ends when the servers have ended
 //	supervise      carries out the end                      fed by Close, Kill and faults
 //	heartbeats     requests for raft's main loop            ends with the transport
 //	parallelLog    writes what a leader has taken           fed by raft; ends before the disk closes

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/host"
@@ -45,6 +46,7 @@ type Node struct {
 	watcher *watcher
 	office  atomic.Pointer[office] // nil: not leading
 
+	access       *access.Control  // nil: everybody may do everything
 	local        *transport.Local // for Client
 	peerServer   *transport.Server
 	doorServer   *transport.DoorServer
@@ -104,6 +106,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 // open acquires what the node needs, in an order in which everything acquired
 // so far can be given back.
 func (n *Node) open(ctx context.Context) error {
+	if err := n.openAccess(); err != nil {
+		return err
+	}
 	founding, err := n.openDisk()
 	if err != nil {
 		return err
@@ -208,10 +213,11 @@ func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
-	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher})
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, FromNodes: true})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
-		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers})
+		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
+			Access: n.access, InsecureTokens: n.cfg.InsecureTokens})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)

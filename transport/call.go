@@ -39,6 +39,7 @@ type Call struct {
 	Positions bool          // Wait: see [AcquireRequest]
 	Stale     bool          // Get
 	Line      int           // Get
+	Account   *Account      // Acquire: of the client, as the node knows it; it does not travel
 
 	Answer
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/transport/semav1"
 )
 
@@ -37,6 +38,14 @@ type ServerConfig struct {
 	Peers *Peers
 	// TLS, if set, is spoken on every connection.
 	TLS *tls.Config
+	// Access, if set, says who may do what. Without, everybody may do everything.
+	Access *access.Control
+	// InsecureTokens takes bearer tokens also over connections without TLS that do not
+	// come from this machine.
+	InsecureTokens bool
+	// FromNodes is for the port that nodes reach each other at: on whose account a call
+	// counts that was passed on is then what its metadata says.
+	FromNodes bool
 }
 
 // Leaders tells who leads.
@@ -51,6 +60,7 @@ type Leaders interface {
 type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
+	gate   *gate              // nil: everybody may do everything
 	stop   context.CancelFunc // tells what waits that the server stops
 }
 
@@ -61,10 +71,14 @@ func NewServer(cfg ServerConfig) *Server {
 		creds = credentials.NewTLS(cfg.TLS)
 	}
 	stopping, stop := context.WithCancel(context.Background())
+	guard := newGate(cfg)
+	judgeUnary, judgeStream := guard.options()
 	s := &Server{
 		stop: stop,
+		gate: guard,
 		grpc: grpc.NewServer(
 			grpc.StreamInterceptor(endWith(stopping)),
+			judgeUnary, judgeStream,
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
@@ -116,6 +130,7 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop() // makes GracefulStop return
 		<-stopped
 	}
+	s.gate.wait()
 }
 
 // endWith ends streams when the server stops: those of the health service and of

@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	authTokenEnv    = "SEMANODE_AUTH_TOKEN"
 	endpointsEnv    = "SEMANODE_ENDPOINTS"
 	defaultEndpoint = "127.0.0.1:7362"
 )
@@ -24,6 +25,8 @@ const (
 // for how long, and how to print the answer.
 type request struct {
 	endpoints string
+	tokenFile string
+	token     string // of the environment
 	timeout   time.Duration
 	output    choice
 }
@@ -45,6 +48,8 @@ func (r *request) addEndpoints(cmd *cobra.Command, env func(string) string) {
 	}
 	cmd.Flags().StringVar(&r.endpoints, "endpoints", endpoints,
 		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; $"+endpointsEnv+" sets the default")
+	r.token = env(authTokenEnv)
+	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`FILE` with the token that says who asks, read again when it\nchanges; without, $"+authTokenEnv)
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.
@@ -56,7 +61,16 @@ func (r *request) connect() (*client.Client, error) {
 	for i, e := range endpoints {
 		endpoints[i] = strings.TrimSpace(e)
 	}
-	return client.New(client.Config{Endpoints: endpoints})
+	cfg := client.Config{Endpoints: endpoints}
+	if r.tokenFile != "" {
+		cfg.TokenSource = client.TokenFile(r.tokenFile)
+		if _, err := cfg.TokenSource(); err != nil { // better now than as the reason of each try
+			return nil, err
+		}
+	} else {
+		cfg.Token = strings.TrimSpace(r.token)
+	}
+	return client.New(cfg)
 }
 
 // ask gives a client, and the time that there is, to what asks the cluster.

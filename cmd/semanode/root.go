@@ -42,7 +42,7 @@ ends with the code of the command it runs, or one of its own: see its help.`,
 	)
 	addTo(root, useGroup,
 		newLockCmd(env), newAcquireCmd(env), newTouchCmd(env), newReleaseCmd(env), newGetCmd(env), newListCmd(env), newStatusCmd(env), newBenchCmd(env))
-	addTo(root, runGroup, newServeCmd(), newMembersCmd(env), newRemoveCmd(env), newTransferLeadershipCmd(env), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
+	addTo(root, runGroup, newServeCmd(), newMembersCmd(env), newRemoveCmd(env), newTransferLeadershipCmd(env), newLogStoreCmd(), newTokenCmd(), newDevCmd(name), newDemoCmd())
 	addTo(root, "", newVersionCmd())
 	return root
 }
