@@ -42,7 +42,7 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 	if err != nil {
 		return sema.Info{}, err
 	}
-	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
+	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Account: (*fsm.Account)(req.Account)}
 	if view := b.machine.Look(req.Name); view.Held {
 		switch overdue := view.Deadline <= o.clock.now(); {
 		case overdue && o.clock.mayExpire():
