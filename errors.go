@@ -3,6 +3,7 @@ package sema
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The errors of the contract. They cross the wire whole: a client's error
@@ -40,6 +41,14 @@ var (
 	// ErrMembership: the cluster's members cannot be changed like that, or this node is
 	// none of them. Nothing was changed.
 	ErrMembership = errors.New("sema: membership")
+	// ErrDenied: whoever asks may not do that. Nothing was changed, nor looked at. See
+	// [DeniedError].
+	ErrDenied = errors.New("sema: permission denied")
+	// ErrUnauthenticated: the node does not know who asks. Nothing was changed.
+	ErrUnauthenticated = errors.New("sema: not identified: show a token or a client certificate that the node knows")
+	// ErrLimit: a limit of whoever asks, or of the cluster, was reached. Nothing was
+	// changed. See [LimitError].
+	ErrLimit = errors.New("sema: limit reached")
 )
 
 // InvalidError tells which argument was refused and why. It matches
@@ -81,6 +90,46 @@ func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
 // Unwrap returns the cause.
 func (e *HeldError) Unwrap() error { return e.Cause }
+
+// DeniedError tells which right is missing. It is the same whether the semaphore is held,
+// free or was never heard of. It matches [ErrDenied].
+type DeniedError struct {
+	Identity string // who asks, as the node knows it
+	Right    string // such as "acquire"
+	Name     string // on what, as given; empty if the right is not one on names
+}
+
+func (e *DeniedError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("permission denied: identity %s lacks the right %q", orUnknown(e.Identity), e.Right)
+	}
+	name := e.Name
+	if len(name) > MaxNameBytes {
+		name = name[:MaxNameBytes] + "..."
+	}
+	return fmt.Sprintf("permission denied: identity %s lacks the right %q on %q", orUnknown(e.Identity), e.Right, name)
+}
+
+// Is makes errors.Is(err, ErrDenied) true.
+func (e *DeniedError) Is(target error) bool { return target == ErrDenied }
+
+// LimitError tells which limit was reached. It matches [ErrLimit].
+type LimitError struct {
+	Of         string        // such as "holds of identity billing"
+	Most       uint64        // what it allows
+	RetryAfter time.Duration // when it may be worth asking again; 0 if that is not known
+}
+
+func (e *LimitError) Error() string {
+	text := fmt.Sprintf("limit reached: at most %d %s", e.Most, e.Of)
+	if e.RetryAfter > 0 {
+		text += fmt.Sprintf(": try again in %v", e.RetryAfter)
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrLimit) true.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
 // Leader says where a cluster's leader is. Fields that are not known are empty.
 type Leader struct {

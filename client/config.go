@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 )
 
 // The defaults of [Config].
@@ -34,6 +35,15 @@ type Config struct {
 	// Credentials, if set, are used in place of TLS: such as those of package tlsfiles, by
 	// which renewed certificates are used without a new Client.
 	Credentials credentials.TransportCredentials
+	// Token, if set, is shown to the nodes: it says who asks. Without TLS it is sent to
+	// loopback addresses only, unless InsecureToken is set.
+	Token string
+	// TokenSource is Token from elsewhere, such as [TokenFile], asked for each stream and
+	// call: a token can change without a restart. It may be called by many goroutines.
+	TokenSource func() (string, error)
+	// InsecureToken sends the token over connections without TLS too, where others can
+	// read it on the way, and use it.
+	InsecureToken bool
 	// TryTimeout is how long one node may take to answer before the next one is
 	// asked. 2 s if zero. A try takes at most half of the time that is left, so
 	// that a node that hangs leaves time for another.
@@ -76,6 +86,14 @@ func (c Config) Validate() error {
 	}
 	if c.TLS != nil && c.Credentials != nil {
 		faults = append(faults, &sema.InvalidError{Field: "Credentials", Limit: "none beside TLS: set one of them"})
+	}
+	if c.Token != "" && c.TokenSource != nil {
+		faults = append(faults, &sema.InvalidError{Field: "TokenSource", Value: "beside Token", Limit: "one of the two"})
+	}
+	if c.Token != "" {
+		if _, err := access.ParseToken(c.Token); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	if c.TryTimeout < 0 {
 		faults = append(faults, invalidDuration("TryTimeout", c.TryTimeout, "0 (2s) or more"))

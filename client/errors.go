@@ -117,8 +117,8 @@ func judge(err error, sent bool) (v verdict, effect bool) {
 		return askAgain, false // every other node would only pass it on to the same queue
 	case errors.Is(err, sema.ErrClosed):
 		return askAnother, false
-	case errors.Is(err, sema.ErrInvalid):
-		return giveUp, false
+	case errors.Is(err, sema.ErrInvalid), errors.Is(err, sema.ErrDenied), errors.Is(err, sema.ErrUnauthenticated), errors.Is(err, sema.ErrLimit):
+		return giveUp, false // what this node says, all would
 	}
 	st, ok := status.FromError(err)
 	if !ok {

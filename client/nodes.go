@@ -52,8 +52,9 @@ func (n *node) usable(now time.Time) bool { return !n.avoidUntil.After(now) || n
 // nodes knows the addresses of the cluster and which of them to ask.
 type nodes struct {
 	options []grpc.DialOption
-	unary   bool // no exchanges
-	local   bool // the only node is this process, which passes calls on itself
+	token   *tokenCredentials // nil: none
+	unary   bool              // no exchanges
+	local   bool              // the only node is this process, which passes calls on itself
 
 	mu        sync.Mutex
 	closed    bool
@@ -73,7 +74,7 @@ func newNodes(cfg Config) (*nodes, error) {
 	case creds == nil:
 		creds = insecure.NewCredentials()
 	}
-	ns := &nodes{unary: cfg.Unary, options: []grpc.DialOption{
+	ns := &nodes{unary: cfg.Unary, token: newTokenCredentials(cfg), options: []grpc.DialOption{
 		grpc.WithStaticStreamWindowSize(1 << 20), grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(transport.ReconnectParams),
@@ -100,7 +101,7 @@ func localNodes(svc semav1.SemaClient) *nodes {
 }
 
 func (ns *nodes) newNode(addr string) (*node, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr, ns.options...)
+	conn, err := grpc.NewClient("passthrough:///"+addr, append(ns.options[:len(ns.options):len(ns.options)], ns.token.option(addr))...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
@@ -41,7 +42,7 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 	if err != nil {
 		return sema.Info{}, err
 	}
-	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt}
+	command := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Account: (*fsm.Account)(req.Account)}
 	if view := b.machine.Look(req.Name); view.Held {
 		switch overdue := view.Deadline <= o.clock.now(); {
 		case overdue && o.clock.mayExpire():
@@ -165,12 +166,51 @@ func (b backend) List(ctx context.Context, req transport.ListRequest) (transport
 	if limit == 0 {
 		limit = transport.DefaultPageSize
 	}
+	if len(req.Within) > 0 {
+		return b.listWithin(req, limit), nil
+	}
 	read := b.machine.List(req.Prefix, req.After, limit, req.Line)
 	page := transport.ListResult{Infos: read.Infos, Lines: read.Lines}
 	if read.More {
 		page.Next = read.Infos[len(read.Infos)-1].Name
 	}
 	return page, nil
+}
+
+// listWithin is a page of those names that start with the request's prefix and with one of
+// Within too. What lies between these is not looked at: how long it takes tells nothing
+// of it.
+func (b backend) listWithin(req transport.ListRequest, limit int) (page transport.ListResult) {
+	for _, prefix := range req.Within {
+		if !strings.HasPrefix(prefix, req.Prefix) {
+			if !strings.HasPrefix(req.Prefix, prefix) {
+				continue
+			}
+			prefix = req.Prefix
+		}
+		read := b.machine.List(prefix, req.After, max(limit, 1), req.Line) // with a full page: are there more?
+		if limit <= 0 {
+			if len(read.Infos) == 0 {
+				continue
+			}
+			page.Next = page.Infos[len(page.Infos)-1].Name
+			return page
+		}
+		page.Infos = append(page.Infos, read.Infos...)
+		limit -= len(read.Infos)
+		for name, line := range read.Lines {
+			if page.Lines == nil {
+				page.Lines = map[string][]sema.Ticket{}
+			}
+			page.Lines[name] = line
+			limit -= len(line)
+		}
+		if read.More {
+			page.Next = page.Infos[len(page.Infos)-1].Name
+			return page
+		}
+	}
+	return page
 }
 
 // readError is the error of a call that changes nothing: whatever happened to its

@@ -87,6 +87,12 @@ type Config struct {
 	Insecure bool
 	// MaxConns bounds the connections at GRPCAddr. 10,000 if zero.
 	MaxConns int
+	// AccessFile says who may do what at GRPCAddr, see package access. It is read again
+	// when it changes. Empty: everybody may do everything.
+	AccessFile string
+	// InsecureTokens takes bearer tokens over connections without TLS too that come from
+	// other machines, which others can read on the way.
+	InsecureTokens bool
 
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.

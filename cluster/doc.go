@@ -46,6 +46,7 @@
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
 //	watchPeers     tells which nodes cease to answer        fed by raft's observer
 //	watchSize      how large the log is; with metrics only  ticks
+//	access.Control reads the access file now and then       ends when the servers have ended
 //	supervise      carries out the end                      fed by Close, Kill and faults
 //	heartbeats     requests for raft's main loop            ends with the transport
 //	parallelLog    writes what a leader has taken           fed by raft; ends before the disk closes

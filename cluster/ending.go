@@ -219,5 +219,6 @@ func (n *Node) releaseAll() error {
 	if n.disk != nil {
 		errs = append(errs, n.disk.Close())
 	}
+	n.closeAccess()
 	return errors.Join(errs...)
 }

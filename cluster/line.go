@@ -20,7 +20,7 @@ func (b backend) Wait(ctx context.Context, req transport.AcquireRequest, told fu
 	if err != nil {
 		return sema.Info{}, err
 	}
-	c := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Wait: true}
+	c := fsm.Command{Kind: fsm.Acquire, Name: req.Name, Owner: req.Owner, Timeout: req.Timeout, Attempt: req.Attempt, Wait: true, Account: (*fsm.Account)(req.Account)}
 	return o.waitFor(ctx, c, req.Positions && told != nil, func(ctx context.Context, call *waitCall, r fsm.Result) (sema.Info, error) {
 		if told != nil && !req.Retry { // a new ticket is the last in line
 			o.waiters.toldPlace(call, r.Info.Waiting)

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/host"
@@ -48,6 +49,7 @@ type Node struct {
 	office  atomic.Pointer[office] // nil: not leading
 	saving  atomic.Bool            // a backup is being taken
 
+	access       *access.Control  // nil: everybody may do everything
 	local        *transport.Local // for Client
 	peerServer   *transport.Server
 	doorServer   *transport.DoorServer
@@ -124,6 +126,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 // open acquires what the node needs, in an order in which everything acquired
 // so far can be given back.
 func (n *Node) open(ctx context.Context) error {
+	if err := n.openAccess(); err != nil {
+		return err
+	}
 	founding, err := n.openDisk()
 	if err != nil {
 		return err
@@ -233,11 +238,11 @@ func (n *Node) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.local = transport.NewLocal(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers, Calls: n.meters.within, Tracer: n.tracer.Tracer})
-	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Calls: n.meters.peers, Tracer: n.tracer.Tracer})
+	n.peerServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, FromNodes: true, Calls: n.meters.peers, Tracer: n.tracer.Tracer})
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
 		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
-			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log})
+			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log, Access: n.access, InsecureTokens: n.cfg.InsecureTokens || n.cfg.Insecure})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)

@@ -25,7 +25,7 @@ func (b backend) Start(s *transport.Started) bool {
 		if invalid = req.Validate(); invalid != nil {
 			break
 		}
-		c = fsm.Command{Kind: fsm.Acquire, Name: s.Name, Owner: s.Owner, Timeout: s.Timeout, Attempt: s.Attempt}
+		c = fsm.Command{Kind: fsm.Acquire, Name: s.Name, Owner: s.Owner, Timeout: s.Timeout, Attempt: s.Attempt, Account: (*fsm.Account)(s.Account)}
 		if done, begun := b.refuse(o, s, &c); done {
 			return begun
 		}

@@ -89,16 +89,22 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		return st.decideOverdue(c, s)
 	}
 	if !held {
+		if err := st.roomForHold(c, true); err != nil {
+			return Result{Err: err}, nil
+		}
 		s = newSemaphore(c.Name, 1, st.history.epoch)
 		st.semaphores.set(c.Name, s)
-		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
+		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt), st.accountOf(c))), nil
 	}
 	if i := s.findAttempt(c.Attempt); i >= 0 && !retryIsNew(c) { // the client was forgotten, its hold still stands
 		return st.claim(s, i), nil
 	}
 	if s.free() {
+		if err := st.roomForHold(c, false); err != nil {
+			return Result{Err: err}, nil
+		}
 		st.history.semaphore(s)
-		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt))), nil
+		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt), st.accountOf(c))), nil
 	}
 	if c.Wait {
 		return st.wait(s, c), nil
@@ -114,9 +120,12 @@ func (st *state) wait(s *semaphore, c *Command) Result {
 	case s.line.length >= MaxWaiting:
 		return Result{Err: sema.ErrOverloaded}
 	}
+	if err := st.roomForTicket(c); err != nil {
+		return Result{Err: err}
+	}
 	st.tickets.last++
 	t := &ticket{number: st.tickets.last, name: s.name, owner: c.Owner, timeout: c.Timeout,
-		since: st.wall(st.clock), attempt: idOf(c.Attempt)}
+		since: st.wall(st.clock), attempt: idOf(c.Attempt), account: st.accountOf(c)}
 	st.enqueue(s, t)
 	return st.queued(c, t)
 }

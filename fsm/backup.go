@@ -108,7 +108,7 @@ func (m *Machine) Succeed(s Succession) error {
 	m.state.lastToken = s.Generation << TokenShift
 	if s.DropHolds {
 		st, fresh := m.state, newState()
-		st.semaphores = fresh.semaphores
+		st.semaphores, st.accounts, st.held = fresh.semaphores, fresh.accounts, 0
 		fresh.tickets.last = st.tickets.last
 		st.tickets = fresh.tickets
 	}

@@ -71,6 +71,8 @@ func (c *Command) check() error {
 		return sema.ValidateOwner(c.Owner)
 	case c.Deadline < 0:
 		return fmt.Errorf("with deadline %d", c.Deadline)
+	case c.Account != nil:
+		return c.Account.check()
 	}
 	return nil
 }
@@ -85,7 +87,11 @@ func appendCommand(dst []byte, c *Command) []byte {
 	dst = appendClient(dst, 7, c.Attempt.Client)
 	dst = appendUint(dst, 8, c.Attempt.Seq)
 	dst = appendUint(dst, 9, c.Attempt.LowestOpen)
-	return appendBool(dst, 10, c.Wait)
+	dst = appendBool(dst, 10, c.Wait)
+	if c.Account != nil {
+		dst = appendMessage(dst, 11, c.Account.append)
+	}
+	return dst
 }
 
 // DecodeBatch is the inverse of AppendBatch. It refuses, with an error that
@@ -154,6 +160,13 @@ func (c *Command) decode(body []byte) error {
 			f.uint(&c.Attempt.LowestOpen)
 		case 10:
 			f.bool(&c.Wait)
+		case 11:
+			if f.again {
+				f.fail("field 11 twice")
+				break
+			}
+			c.Account = new(Account)
+			f.message(c.Account.decode)
 		default:
 			f.unknown("command")
 		}

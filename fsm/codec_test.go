@@ -46,7 +46,7 @@ func TestCodecMatchesSchema(t *testing.T) {
 		}
 	}))
 	t.Run("snapshot", func(t *testing.T) {
-		snapshot := snapshotOf(t, everything(t))
+		snapshot := snapshotOf(t, withAccounts(t))
 		message := decodeSnapshot(t, snapshot)
 		if err := knownOnly(message.ProtoReflect()); err != nil {
 			t.Fatal(err)
@@ -61,7 +61,11 @@ func TestCodecMatchesSchema(t *testing.T) {
 }
 
 func sameBatch(a, b fsm.Batch) bool {
-	return a.Stamp == b.Stamp && slices.Equal(a.Commands, b.Commands)
+	return a.Stamp == b.Stamp && slices.EqualFunc(a.Commands, b.Commands, func(a, b fsm.Command) bool {
+		same := (a.Account == nil) == (b.Account == nil) && (a.Account == nil || *a.Account == *b.Account)
+		a.Account, b.Account = nil, nil
+		return same && a == b
+	})
 }
 
 // drawBatch draws a batch of any values that the format can carry.
@@ -81,13 +85,24 @@ func drawBatch(t *rapid.T) fsm.Batch {
 				Seq:        rapid.Uint64().Draw(t, "seq"),
 				LowestOpen: rapid.Uint64().Draw(t, "lowest open"),
 			},
-			Wait: rapid.Bool().Draw(t, "wait"),
+			Wait:    rapid.Bool().Draw(t, "wait"),
+			Account: drawAccount(t),
 		}
 	}), 0, 4)
 	return fsm.Batch{
 		Stamp:    fsm.Stamp{Term: rapid.Uint64().Draw(t, "term"), Clock: moment.Draw(t, "clock"), Wall: rapid.Int64().Draw(t, "wall")},
 		Commands: commands.Draw(t, "commands"),
 	}
+}
+
+// drawAccount draws an account, or none.
+func drawAccount(t *rapid.T) *fsm.Account {
+	if !rapid.Bool().Draw(t, "account") {
+		return nil
+	}
+	limit := rapid.Uint32()
+	return &fsm.Account{Identity: rapid.StringN(1, -1, 64).Draw(t, "identity"), Holds: limit.Draw(t, "holds"), Tickets: limit.Draw(t, "tickets"),
+		AllHolds: limit.Draw(t, "all holds"), AllNames: limit.Draw(t, "all names")}
 }
 
 // fataler is what *testing.T and *rapid.T have in common here.
@@ -109,6 +124,9 @@ func batchMessage(b fsm.Batch) *logv1.Batch {
 		if !c.Attempt.Client.IsZero() {
 			m.Client = c.Attempt.Client[:]
 		}
+		if a := c.Account; a != nil {
+			m.Account = &logv1.Account{Identity: a.Identity, Holds: a.Holds, Tickets: a.Tickets, AllHolds: a.AllHolds, AllNames: a.AllNames}
+		}
 		message.Commands = append(message.Commands, m)
 	}
 	return message
@@ -128,6 +146,9 @@ func generatedBatch(t fataler, body []byte) fsm.Batch {
 		c := fsm.Command{Kind: fsm.Kind(m.Kind), Name: m.Name, Owner: m.Owner, Timeout: time.Duration(m.Timeout), Token: m.Token,
 			Deadline: fsm.Time(m.Deadline), Attempt: sema.Attempt{Seq: m.Seq, LowestOpen: m.LowestOpen}, Wait: m.Wait}
 		copy(c.Attempt.Client[:], m.Client)
+		if a := m.Account; a != nil {
+			c.Account = &fsm.Account{Identity: a.Identity, Holds: a.Holds, Tickets: a.Tickets, AllHolds: a.AllHolds, AllNames: a.AllNames}
+		}
 		b.Commands = append(b.Commands, c)
 	}
 	return b
@@ -170,6 +191,9 @@ func TestAppendBatchRefusesWhatCannotBeDecoded(t *testing.T) {
 		"name not UTF-8":    command(func(c *fsm.Command) { c.Name = "\xff" }),
 		"long owner":        command(func(c *fsm.Command) { c.Owner = strings.Repeat("o", sema.MaxOwnerBytes+1) }),
 		"owner not UTF-8":   command(func(c *fsm.Command) { c.Owner = "a\xc3" }),
+		"account of nobody": command(func(c *fsm.Command) { c.Account = new(fsm.Account) }),
+		"long account":      command(func(c *fsm.Command) { c.Account = &fsm.Account{Identity: strings.Repeat("i", 65)} }),
+		"account not UTF-8": command(func(c *fsm.Command) { c.Account = &fsm.Account{Identity: "\xff"} }),
 		"negative deadline": command(func(c *fsm.Command) { c.Deadline = -1 }),
 	} {
 		if entry, err := fsm.AppendBatch(nil, batch); err == nil {
@@ -190,6 +214,7 @@ func TestLargestBatch(t *testing.T) {
 		Deadline: math.MaxInt64,
 		Attempt:  sema.Attempt{Client: clientID(255), Seq: math.MaxUint64, LowestOpen: math.MaxUint64},
 		Wait:     true,
+		Account:  &fsm.Account{Identity: strings.Repeat("i", 64), Holds: math.MaxUint32, Tickets: math.MaxUint32, AllHolds: math.MaxUint32, AllNames: math.MaxUint32},
 	}
 	batch := fsm.Batch{Stamp: fsm.Stamp{Term: math.MaxUint64, Clock: math.MaxInt64, Wall: -1}}
 	for range fsm.MaxCommands {

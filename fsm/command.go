@@ -76,6 +76,9 @@ type Command struct {
 	// Wait makes an Acquire that cannot be granted take a ticket in the line. It
 	// needs an attempt, and Token and Deadline are of no matter to it.
 	Wait bool
+	// Account, unless nil, is on whose account an Acquire counts. Beyond its limits the
+	// answer is a [sema.LimitError], and the attempt is not decided.
+	Account *Account
 }
 
 // Result is the answer to one command.

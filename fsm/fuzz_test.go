@@ -157,7 +157,8 @@ func seedEntries(f *testing.F) (entries [][]byte) {
 		// Onto the lines of everything: a place, a retry, a refusal and a cancellation; and what serves them.
 		entryOf(f, at(1), waiting("b", 5, 1), waiting("ä/1", 2, 4), waiting("b", 0, 0), cancel("ä/1", 4, 8)).Data,
 		entryOf(f, at(1), fsm.Command{Kind: fsm.Release, Name: "ä/1", Token: 2}, fsm.Command{Kind: fsm.ForceRelease, Name: "b", Token: 3},
-			fsm.Command{Kind: fsm.Expire, Name: "c", Token: 4}).Data)
+			fsm.Command{Kind: fsm.Expire, Name: "c", Token: 4}).Data,
+		entryOf(f, at(1), onAccount(acquire("new", 5, 1), "a", 2), onAccount(waiting("b", 5, 2), "a", 2), onAccount(waiting("b", 5, 3), "a", 2)).Data)
 	faults := unappliable(f)
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		if data := faults[name]; len(data) > 5 && len(data) < 1<<12 {
@@ -169,5 +170,5 @@ func seedEntries(f *testing.F) (entries [][]byte) {
 
 func seedSnapshots(f *testing.F) [][]byte {
 	few, _ := withHolds(f, 3)
-	return [][]byte{snapshotOf(f, fsm.New()), snapshotOf(f, everything(f)), snapshotOf(f, withoutLines(f)), snapshotOf(f, few)}
+	return [][]byte{snapshotOf(f, fsm.New()), snapshotOf(f, everything(f)), snapshotOf(f, withoutLines(f)), snapshotOf(f, few), snapshotOf(f, withAccounts(f))}
 }

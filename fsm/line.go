@@ -16,6 +16,7 @@ type ticket struct {
 	timeout time.Duration
 	since   int64 // wall clock
 	attempt attemptID
+	account *account // nil: nobody's
 
 	ahead, behind *ticket // neighbours in the line
 }
@@ -86,6 +87,7 @@ func (st *state) enqueue(s *semaphore, t *ticket) {
 	st.tickets.byNumber.Set(row[uint64, *ticket]{t.number, t})
 	st.tickets.byAttempt[t.attempt] = t
 	s.line.join(t)
+	st.accounts.add(t.account, 0, 1)
 }
 
 // dequeue takes a ticket out of the line, wherever it stands.
@@ -93,4 +95,5 @@ func (st *state) dequeue(s *semaphore, t *ticket) {
 	st.tickets.byNumber.Delete(row[uint64, *ticket]{key: t.number})
 	delete(st.tickets.byAttempt, t.attempt)
 	s.line.leave(t)
+	st.accounts.add(t.account, 0, -1)
 }

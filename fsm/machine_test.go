@@ -79,6 +79,7 @@ func unappliable(t testing.TB) map[string][]byte {
 		"the generated empty command": sealed(body(func(b *logv1.Batch) { b.Commands = append(b.Commands, &logv1.Command{}) })),
 	}
 	maps.Copy(faults, unappliableWaits(with))
+	maps.Copy(faults, unappliableAccounts(with))
 	return faults
 }
 

@@ -140,7 +140,7 @@ func (d *snapshotDecoder) semaphore(body []byte) error {
 				break
 			}
 			s.holders = append(s.holders, hold{})
-			f.message(s.holders[0].decode)
+			f.message(func(body []byte) error { return s.holders[0].decode(body, d.state.accounts) })
 		default:
 			f.unknown("semaphore")
 		}
@@ -158,12 +158,16 @@ func (d *snapshotDecoder) semaphore(body []byte) error {
 	if token := s.holders[0].token; token == 0 || token > d.state.lastToken && !sabotage.On(sabotage.TokenReset) {
 		return malformed("semaphore %q with token %d, last token %d", s.name, token, d.state.lastToken)
 	}
+	d.state.held++
+	d.state.accounts.add(s.holders[0].account, 1, 0)
 	d.last = s.name
 	d.state.semaphores.load(s.name, s)
 	return nil
 }
 
-func (h *hold) decode(body []byte) error {
+// decode reads a hold. Without accounts it must be on none.
+func (h *hold) decode(body []byte, as accounts) error {
+	var identity string
 	f := fields{rest: body}
 	for f.next() {
 		switch f.num {
@@ -185,10 +189,15 @@ func (h *hold) decode(body []byte) error {
 			f.uint(&h.seq)
 		case 9:
 			f.bool(&h.claimed)
+		case 10:
+			if f.text(&identity, maxIdentityBytes); as == nil {
+				f.fail("a hold that has ended, on the account of %q", identity)
+			}
 		default:
 			f.unknown("hold")
 		}
 	}
+	h.account = as.of(identity)
 	return f.err
 }
 
@@ -283,7 +292,7 @@ func (o *outcome) decode(body []byte) error {
 				break
 			}
 			o.ended = new(hold)
-			f.message(o.ended.decode)
+			f.message(func(body []byte) error { return o.ended.decode(body, nil) })
 		default:
 			f.unknown("outcome")
 		}
@@ -294,6 +303,7 @@ func (o *outcome) decode(body []byte) error {
 // ticket puts each ticket behind those before it, which have lower numbers.
 func (d *snapshotDecoder) ticket(body []byte) error {
 	t := new(ticket)
+	var identity string
 	f := fields{rest: body}
 	for f.next() {
 		switch f.num {
@@ -311,6 +321,8 @@ func (d *snapshotDecoder) ticket(body []byte) error {
 			f.client(&t.attempt.client)
 		case 7:
 			f.uint(&t.attempt.seq)
+		case 8:
+			f.text(&identity, maxIdentityBytes)
 		default:
 			f.unknown("ticket")
 		}
@@ -333,6 +345,7 @@ func (d *snapshotDecoder) ticket(body []byte) error {
 	if !held || s.free() || s.line.length >= MaxWaiting {
 		return malformed("ticket %d waits for %q, which is free or has a full line", t.number, t.name)
 	}
+	t.account = st.accounts.of(identity)
 	t.name = s.name // one string for a whole line
 	st.enqueue(s, t)
 	return nil

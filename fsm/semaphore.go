@@ -30,6 +30,7 @@ type hold struct {
 	// claimed: its owner was told of it, or may have been, since it was granted: it was
 	// touched, or its attempt was repeated. A Cancel spares it then.
 	claimed bool
+	account *account // nil: nobody's; a capture reads its name only, which never changes
 }
 
 func (h *hold) overdue(now Time) bool { return h.deadline <= now }

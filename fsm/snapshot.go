@@ -158,7 +158,8 @@ func (h *hold) append(b []byte) []byte {
 	b = appendUint(b, 6, uint64(h.updated))
 	b = appendClient(b, 7, h.client)
 	b = appendUint(b, 8, h.seq)
-	return appendBool(b, 9, h.claimed)
+	b = appendBool(b, 9, h.claimed)
+	return appendText(b, 10, h.account.name())
 }
 
 func (c *client) append(b []byte, id sema.ClientID, generation uint64) []byte {
@@ -188,7 +189,8 @@ func (t *ticket) append(b []byte) []byte {
 	b = appendUint(b, 4, uint64(t.timeout))
 	b = appendUint(b, 5, uint64(t.since))
 	b = appendClient(b, 6, t.attempt.client)
-	return appendUint(b, 7, t.attempt.seq)
+	b = appendUint(b, 7, t.attempt.seq)
+	return appendText(b, 8, t.account.name())
 }
 
 func appendTrailer(b []byte, length uint64, sum uint32) []byte {

@@ -17,11 +17,13 @@ type state struct {
 	clients    clients
 	tickets    tickets
 	history    history
+	accounts   accounts
+	held       int          // all holds
 	led        sabotage.Led // empty but in builds that break promises on purpose
 }
 
 func newState() *state {
-	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients(), tickets: newTickets()}
+	return &state{semaphores: newTable(func(a, b row[string, *semaphore]) bool { return a.key < b.key }), clients: newClients(), tickets: newTickets(), accounts: accounts{}}
 }
 
 // advance moves the clock to the stamp, never back.
@@ -48,9 +50,12 @@ func (st *state) followWall(s Stamp) {
 func (st *state) wall(t Time) int64 { return int64(t) + st.wallOffset }
 
 // grant gives a permit under the next token. History must have the semaphore, which
-// must be free, and its line empty or the grant that of its head.
-func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to attemptID) *hold {
+// must be free, and its line empty or the grant that of its head. on is nil or whose account
+// it counts on.
+func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to attemptID, on *account) *hold {
 	st.lastToken++
+	st.held++
+	st.accounts.add(on, 1, 0)
 	now := st.wall(st.clock)
 	s.holders = append(s.holders, hold{
 		token:    st.lastToken,
@@ -61,6 +66,7 @@ func (st *state) grant(s *semaphore, owner string, timeout time.Duration, to att
 		updated:  now,
 		client:   to.client,
 		seq:      to.seq,
+		account:  on,
 	})
 	return &s.holders[len(s.holders)-1]
 }
@@ -81,6 +87,9 @@ func (st *state) deadline(timeout time.Duration) Time {
 // was taken, and the Result that says so.
 func (st *state) end(s *semaphore, i int) (hold, Result) {
 	ended := s.holders[i]
+	st.held--
+	st.accounts.add(ended.account, -1, 0)
+	ended.account = nil // what is remembered of it counts for nobody
 	r := Result{Ended: ended.token, Held: st.since(ended.created)}
 	if len(s.holders) == 1 && s.line.length == 0 {
 		st.semaphores.delete(s.name)
@@ -109,7 +118,7 @@ func (st *state) head(s *semaphore) *ticket {
 // have the semaphore, which must be free.
 func (st *state) serve(s *semaphore, t *ticket) *Grant {
 	st.dequeue(s, t)
-	h := st.grant(s, t.owner, t.timeout, t.attempt)
+	h := st.grant(s, t.owner, t.timeout, t.attempt, t.account)
 	st.clients.served(t.attempt, h.token, &st.history)
 	return &Grant{Attempt: sema.Attempt{Client: t.attempt.client, Seq: t.attempt.seq},
 		Info: st.info(sema.Acquired, s, h), Deadline: h.deadline, Waited: st.since(t.since)}

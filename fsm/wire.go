@@ -116,6 +116,14 @@ func (f *fields) uint8(p *uint8) {
 	*p = uint8(f.bits)
 }
 
+func (f *fields) uint32(p *uint32) {
+	f.once(protowire.VarintType)
+	if f.bits > 1<<32-1 {
+		f.fail("field %d is %d", f.num, f.bits)
+	}
+	*p = uint32(f.bits)
+}
+
 func (f *fields) int(p *int64) {
 	f.once(protowire.VarintType)
 	*p = int64(f.bits)

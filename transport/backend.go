@@ -3,9 +3,11 @@ package transport
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 )
 
 // Backend is what a node does for its users, as the wire carries it: callers
@@ -47,6 +49,9 @@ type AcquireRequest struct {
 	// Positions asks Wait to tell the place in line as it changes, and not only
 	// when it is taken. It costs the leader a look at the line every second.
 	Positions bool
+	// Account, unless nil, is on whose account it counts, and within which limits: beyond
+	// them the error is a [sema.LimitError].
+	Account *Account
 }
 
 // Validate reports every fault of the request, joined.
@@ -176,7 +181,13 @@ type ListRequest struct {
 	Limit  int    // DefaultPageSize if zero
 	Stale  bool   // read the node's own state, which may be behind
 	Line   int    // how many of each line to tell of, at most MaxPageSize
+	// Within, unless empty, leaves out names that start with none of these, which are
+	// in ascending order and none the beginning of another.
+	Within []string
 }
+
+// MaxWithin bounds ListRequest.Within.
+const MaxWithin = access.MaxPrefixes
 
 // Validate reports every fault of the request, joined.
 func (r ListRequest) Validate() error {
@@ -191,7 +202,24 @@ func (r ListRequest) Validate() error {
 	if r.Limit < 0 || r.Limit > MaxPageSize {
 		limit = invalidInt("page_size", r.Limit, "0 (100) to 1000")
 	}
-	return errors.Join(prefix, after, limit, validateLine(r.Line))
+	return errors.Join(prefix, after, limit, validateLine(r.Line), validateWithin(r.Within))
+}
+
+func validateWithin(within []string) error {
+	if n := len(within); n > MaxWithin {
+		return invalidInt("within", n, "at most 1024")
+	}
+	for i, prefix := range within {
+		if prefix != "" {
+			if err := sema.ValidateName(prefix); err != nil {
+				return renameField("within", err)
+			}
+		}
+		if i > 0 && (prefix <= within[i-1] || strings.HasPrefix(prefix, within[i-1])) {
+			return &sema.InvalidError{Field: "within", Value: prefix, Limit: "ascending order, and none the beginning of another"}
+		}
+	}
+	return nil
 }
 
 // ListResult is one page.

@@ -31,6 +31,9 @@ var errorTable = []struct {
 	{sema.ErrAttemptFinished, semav1.ErrorCode_ATTEMPT_FINISHED, codes.Aborted},
 	{sema.ErrClosed, semav1.ErrorCode_CLOSED, codes.Unavailable},
 	{sema.ErrMembership, semav1.ErrorCode_MEMBERSHIP, codes.FailedPrecondition},
+	{sema.ErrDenied, semav1.ErrorCode_DENIED, codes.PermissionDenied},
+	{sema.ErrUnauthenticated, semav1.ErrorCode_UNAUTHENTICATED, codes.Unauthenticated},
+	{sema.ErrLimit, semav1.ErrorCode_LIMIT, codes.ResourceExhausted},
 }
 
 // ErrorToStatus turns an error of a Backend into what travels. Errors of the
@@ -72,6 +75,10 @@ func errorDetail(code semav1.ErrorCode, err error) *semav1.ErrorDetail {
 	var notLeader *sema.NotLeaderError
 	if errors.As(err, &notLeader) && notLeader.Leader.ID != "" {
 		detail.Leader = &semav1.Leader{Id: notLeader.Leader.ID, RaftAddr: notLeader.Leader.RaftAddr, GrpcAddr: notLeader.Leader.GRPCAddr}
+	}
+	var limit *sema.LimitError
+	if errors.As(err, &limit) {
+		detail.Limit = limitToWire(limit)
 	}
 	return detail
 }
@@ -141,6 +148,9 @@ func ErrorFromStatus(err error) error {
 			return &sema.NotLeaderError{Leader: sema.Leader{ID: leader.GetId(), RaftAddr: leader.GetRaftAddr(), GRPCAddr: leader.GetGrpcAddr()}}
 		case semav1.ErrorCode_OUTCOME_UNKNOWN:
 			return &sema.OutcomeUnknownError{Cause: errors.New(st.Message())}
+		}
+		if limit := detail.GetLimit(); detail.GetCode() == semav1.ErrorCode_LIMIT && limit != nil {
+			return limitFromWire(limit)
 		}
 		for _, row := range errorTable {
 			if row.code == detail.GetCode() {

@@ -34,6 +34,9 @@ var crossing = []struct {
 	{sema.ErrAttemptFinished, 7, codes.Aborted},
 	{sema.ErrClosed, 8, codes.Unavailable},
 	{sema.ErrMembership, 9, codes.FailedPrecondition},
+	{sema.ErrDenied, 10, codes.PermissionDenied},
+	{sema.ErrUnauthenticated, 11, codes.Unauthenticated},
+	{sema.ErrLimit, 12, codes.ResourceExhausted},
 }
 
 // cross sends an error the way it travels: as a status that was encoded.

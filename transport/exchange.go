@@ -41,6 +41,7 @@ type exchange struct {
 	h       *handler
 	starter Starter // nil: the backend is none
 	ctx     context.Context
+	caller  *caller       // nil: whoever it is, may do everything
 	wake    chan struct{} // holds one token: there may be something to send
 	room    chan struct{} // holds one token: there may be room for more calls
 	wg      sync.WaitGroup
@@ -71,7 +72,7 @@ type exchanged struct {
 // Exchange implements semav1.SemaServer.
 func (h *handler) Exchange(stream grpc.BidiStreamingServer[semav1.ExchangeRequest, semav1.ExchangeResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
-	ex := &exchange{h: h, ctx: ctx, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), open: map[uint64]*exchanged{}}
+	ex := &exchange{h: h, ctx: ctx, caller: callerOf(ctx), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), open: map[uint64]*exchanged{}}
 	ex.starter, _ = h.backend.(Starter)
 	h.calls.enter(ex)
 	defer h.calls.leave(ex)
@@ -158,6 +159,11 @@ func (ex *exchange) begin(m *callMessage) error {
 	x.continueTrace(ex.h.tracing)
 	if m.timeout > 0 {
 		x.Deadline = time.Now().Add(m.timeout)
+	}
+	if ex.caller != nil {
+		if err := ex.caller.mayCall(&x.Call); err != nil {
+			x.Err = err
+		}
 	}
 	if x.Err == nil {
 		x.Err = validateAttempt(m.Attempt) // one without a client would be dropped on the way

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/transport/semav1"
 )
 
@@ -142,3 +143,27 @@ func HearHello(conn io.ReadWriter) (StreamKind, error) {
 	m := &Mux{cluster: [16]byte{1}, member: "n1", streams: map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)}}
 	return m.hear(conn)
 }
+
+// Methods returns the full names of all methods that the server has.
+func (s *Server) Methods() (all []string) {
+	for service, info := range s.grpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			all = append(all, "/"+service+"/"+m.Name)
+		}
+	}
+	return all
+}
+
+// HasNeed reports whether a method is in the table of rights.
+func HasNeed(method string) bool { _, ok := needs[method]; return ok }
+
+// MayCall judges a call of an exchange by somebody who shows a token.
+func MayCall(control *access.Control, token string) func(*Call) error {
+	c := &caller{control: control, token: token, from: "127.0.0.1:1"}
+	return c.mayCall
+}
+
+// DecodeAccount is decodeAccount, and Encode its inverse.
+var DecodeAccount = decodeAccount
+
+func (a *Account) Encode() string { return a.encode() }

@@ -31,13 +31,14 @@ type handler struct {
 	calls   *Calls  // for exchanges; nil: not counted
 	tracing tracing
 	// stopping ends when the server stops: nothing waits for a leader any more.
-	stopping context.Context
+	stopping  context.Context
+	fromNodes bool // callers are nodes
 	// inProcess is the handler for callers in this process.
 	inProcess *Local
 }
 
 func newHandler(cfg ServerConfig, stopping context.Context) *handler {
-	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, calls: cfg.Calls, tracing: tracing{cfg.Tracer}}
+	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, fromNodes: cfg.FromNodes, calls: cfg.Calls, tracing: tracing{cfg.Tracer}}
 	h.inProcess = &Local{handler: h}
 	return h
 }
@@ -48,7 +49,7 @@ func (h *handler) Acquire(ctx context.Context, m *semav1.AcquireRequest) (*semav
 		if err != nil {
 			return nil, err
 		}
-		req := AcquireRequest{Name: m.GetName(), Owner: m.GetOwner(), Timeout: m.GetTimeout().AsDuration(), Attempt: attempt, Retry: m.GetAttempt().GetRetry()}
+		req := AcquireRequest{Name: m.GetName(), Owner: m.GetOwner(), Timeout: m.GetTimeout().AsDuration(), Attempt: attempt, Retry: m.GetAttempt().GetRetry(), Account: h.account(ctx)}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
@@ -125,7 +126,7 @@ func (h *handler) Get(ctx context.Context, m *semav1.GetRequest) (*semav1.GetRes
 
 func (h *handler) List(ctx context.Context, m *semav1.ListRequest) (*semav1.ListResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.List, func() (*semav1.ListResponse, error) {
-		req := ListRequest{Prefix: m.GetPrefix(), After: m.GetPageToken(), Limit: int(m.GetPageSize()), Stale: m.GetStale(), Line: int(m.GetLine())}
+		req := ListRequest{Prefix: m.GetPrefix(), After: m.GetPageToken(), Limit: int(m.GetPageSize()), Stale: m.GetStale(), Line: int(m.GetLine()), Within: m.GetWithin()}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
@@ -250,7 +251,7 @@ func forward[Req, Resp any](ctx context.Context, h *handler, leader sema.Leader,
 	if hop != nil {
 		defer func() { EndSpan(hop, err) }()
 	}
-	out, sent := WatchSent(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID))
+	out, sent := WatchSent(h.withAccount(metadata.AppendToOutgoingContext(ctx, ForwardedKey, h.nodeID), ctx))
 	resp, err = call(peer, withAskedLeader(out, leader), m)
 	if err == nil {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(NodeKey, leader.ID, LeaderKey, leader.GRPCAddr))

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/transport/semav1"
 )
 
@@ -49,6 +50,14 @@ type ServerConfig struct {
 	MaxConns int
 	// Logger, if set, is told who was turned away.
 	Logger hclog.Logger
+	// Access, if set, says who may do what. Without, everybody may do everything.
+	Access *access.Control
+	// InsecureTokens takes bearer tokens also over connections without TLS that do not
+	// come from this machine.
+	InsecureTokens bool
+	// FromNodes is for the port that nodes reach each other at: on whose account a call
+	// counts that was passed on is then what its metadata says.
+	FromNodes bool
 }
 
 // maxStreams bounds the calls of one connection that are open at once, and with them what a
@@ -70,6 +79,7 @@ type Server struct {
 	health   *health.Server
 	maxConns int
 	refusals *refusals
+	gate     *gate              // nil: everybody may do everything
 	stop     context.CancelFunc // tells what waits that the server stops
 }
 
@@ -85,12 +95,16 @@ func NewServer(cfg ServerConfig) *Server {
 		streams = maxStreams
 	}
 	stopping, stop := context.WithCancel(context.Background())
+	guard := newGate(cfg)
+	judgeUnary, judgeStream := guard.options()
 	s := &Server{
 		maxConns: cfg.MaxConns,
 		refusals: refusals,
+		gate:     guard,
 		stop:     stop,
 		grpc: grpc.NewServer(append(append(cfg.Calls.options(), tracing{cfg.Tracer}.options()...), // first: what others refuse is counted too
 			grpc.ChainStreamInterceptor(endWith(stopping)),
+			judgeUnary, judgeStream,
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),
 			grpc.MaxRecvMsgSize(MaxMessageBytes),
@@ -117,7 +131,7 @@ func NewServer(cfg ServerConfig) *Server {
 // called for several listeners.
 func (s *Server) Serve(lis net.Listener) error {
 	if s.maxConns > 0 {
-		lis = newGate(lis, s.maxConns, s.refusals)
+		lis = newAdmission(lis, s.maxConns, s.refusals)
 	}
 	return s.grpc.Serve(lis)
 }
@@ -150,6 +164,7 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop() // makes GracefulStop return
 		<-stopped
 	}
+	s.gate.wait()
 }
 
 // endWith ends streams when the server stops: those of the health service and of

@@ -22,13 +22,14 @@ func (h *handler) wait(ctx context.Context, m *semav1.WaitRequest, send func(*se
 	ctx, cancel := untilDeadline(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.stopping, cancel)()
+	defer whileAllowed(ctx, m.GetName(), cancel)()
 	resp, err := serve(ctx, h, m, h.waitElsewhere(send), func() (*semav1.WaitResponse, error) {
 		attempt, err := attemptFromWire(m.GetAttempt())
 		if err != nil {
 			return nil, err
 		}
 		req := AcquireRequest{Name: m.GetName(), Owner: m.GetOwner(), Timeout: m.GetTimeout().AsDuration(), Attempt: attempt,
-			Retry: m.GetAttempt().GetRetry(), Positions: m.GetPositions()}
+			Retry: m.GetAttempt().GetRetry(), Positions: m.GetPositions(), Account: h.account(ctx)}
 		if err := req.ValidateWait(); err != nil {
 			return nil, err
 		}

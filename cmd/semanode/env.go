@@ -93,7 +93,7 @@ func yieldCommands(cmd *cobra.Command, yield func(*cobra.Command) bool) bool {
 // every node of a machine that has such a variable from elsewhere: Kubernetes sets
 // SEMANODE_PORT and its like for a service of that name.
 func unknownVariables(root *cobra.Command, environ []string) (warnings []string) {
-	known := variables(root)
+	known := append(variables(root), authTokenEnv)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		if value == "" || !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) {

@@ -17,11 +17,15 @@ import (
 
 const defaultEndpoint = "127.0.0.1:7362"
 
+// authTokenEnv has the token itself: it is no flag, which everybody on the machine could read.
+const authTokenEnv = "SEMANODE_AUTH_TOKEN"
+
 // request is what the commands that ask a cluster have in common: whom to ask,
 // for how long, and how to print the answer.
 type request struct {
 	endpoints string
 	tls       requestTLS
+	tokenFile string
 	timeout   time.Duration
 	output    choice
 }
@@ -40,6 +44,7 @@ func (r *request) addEndpoints(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.endpoints, "endpoints", defaultEndpoint,
 		"nodes to ask, `HOST:PORT,...`; one that lives is\nenough; or $"+envName("endpoints"))
 	r.tls.add(cmd)
+	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`FILE` with the token that says who asks, read again when it\nchanges; without, $"+authTokenEnv)
 }
 
 // connect returns a client of the cluster. It does not wait for a connection.
@@ -56,11 +61,25 @@ func (r *request) connect() (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.identify(&cfg); err != nil {
+		return nil, errors.Join(err, files())
+	}
 	c, err := client.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, files())
 	}
 	return &connection{c, files}, nil
+}
+
+// identify puts the token that says who asks into the configuration, if there is one.
+func (r *request) identify(cfg *client.Config) error {
+	if r.tokenFile == "" {
+		cfg.Token = strings.TrimSpace(os.Getenv(authTokenEnv))
+		return nil
+	}
+	cfg.TokenSource = client.TokenFile(r.tokenFile)
+	_, err := cfg.TokenSource() // better now than as the reason of each try
+	return err
 }
 
 // ask gives a client, and the time that there is, to what asks the cluster.

@@ -44,7 +44,7 @@ ends with the code of the command it runs, or one of its own: see its help.`,
 	)
 	addTo(root, useGroup,
 		newLockCmd(), newAcquireCmd(), newTouchCmd(), newReleaseCmd(), newGetCmd(), newListCmd(), newStatusCmd(), newBenchCmd())
-	addTo(root, runGroup, newServeCmd(), newSnapshotCmd(), newMembersCmd(), newRemoveCmd(), newTransferLeadershipCmd(), newCertCmd(), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
+	addTo(root, runGroup, newServeCmd(), newSnapshotCmd(), newMembersCmd(), newRemoveCmd(), newTransferLeadershipCmd(), newCertCmd(), newTokenCmd(), newLogStoreCmd(), newDevCmd(name), newDemoCmd())
 	addTo(root, runGroup, newConfigCmd())
 	addTo(root, "", newVersionCmd())
 	return root

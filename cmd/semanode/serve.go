@@ -72,6 +72,7 @@ count, too.`,
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")
 	secure := addServeTLS(cmd, &cfg)
+	flags.StringVar(&cfg.AccessFile, "access-file", "", "`FILE` that says who may do what, see docs/access.md; it is read\nagain when it changes. Without, everybody may do everything")
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
 	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")

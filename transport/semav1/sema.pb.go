@@ -106,21 +106,27 @@ const (
 	ErrorCode_ATTEMPT_FINISHED       ErrorCode = 7
 	ErrorCode_CLOSED                 ErrorCode = 8
 	ErrorCode_MEMBERSHIP             ErrorCode = 9
+	ErrorCode_DENIED                 ErrorCode = 10
+	ErrorCode_UNAUTHENTICATED        ErrorCode = 11
+	ErrorCode_LIMIT                  ErrorCode = 12
 )
 
 // Enum value maps for ErrorCode.
 var (
 	ErrorCode_name = map[int32]string{
-		0: "ERROR_CODE_UNSPECIFIED",
-		1: "INVALID",
-		2: "NOT_HELD",
-		3: "NOT_FOUND",
-		4: "NOT_LEADER",
-		5: "OVERLOADED",
-		6: "OUTCOME_UNKNOWN",
-		7: "ATTEMPT_FINISHED",
-		8: "CLOSED",
-		9: "MEMBERSHIP",
+		0:  "ERROR_CODE_UNSPECIFIED",
+		1:  "INVALID",
+		2:  "NOT_HELD",
+		3:  "NOT_FOUND",
+		4:  "NOT_LEADER",
+		5:  "OVERLOADED",
+		6:  "OUTCOME_UNKNOWN",
+		7:  "ATTEMPT_FINISHED",
+		8:  "CLOSED",
+		9:  "MEMBERSHIP",
+		10: "DENIED",
+		11: "UNAUTHENTICATED",
+		12: "LIMIT",
 	}
 	ErrorCode_value = map[string]int32{
 		"ERROR_CODE_UNSPECIFIED": 0,
@@ -133,6 +139,9 @@ var (
 		"ATTEMPT_FINISHED":       7,
 		"CLOSED":                 8,
 		"MEMBERSHIP":             9,
+		"DENIED":                 10,
+		"UNAUTHENTICATED":        11,
+		"LIMIT":                  12,
 	}
 )
 
@@ -1309,7 +1318,10 @@ type ListRequest struct {
 	Stale     bool   `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	// How many of those that wait in each line to tell of; at most 1,000. Holds and
 	// tickets share the page's size, and lines are cut short to fit.
-	Line          uint32 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
+	Line uint32 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
+	// Only names that start with one of these too; every name if there are none. At
+	// most 1,024. A node with access control says so what its client may read.
+	Within        []string `protobuf:"bytes,6,rep,name=within,proto3" json:"within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1377,6 +1389,13 @@ func (x *ListRequest) GetLine() uint32 {
 		return x.Line
 	}
 	return 0
+}
+
+func (x *ListRequest) GetWithin() []string {
+	if x != nil {
+		return x.Within
+	}
+	return nil
 }
 
 type ListResponse struct {
@@ -2542,7 +2561,9 @@ type ErrorDetail struct {
 	// With INVALID: each fault.
 	Violations []*FieldViolation `protobuf:"bytes,2,rep,name=violations,proto3" json:"violations,omitempty"`
 	// With NOT_LEADER: where to ask.
-	Leader        *Leader `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Leader *Leader `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	// With LIMIT: which.
+	Limit         *Limit `protobuf:"bytes,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2598,6 +2619,75 @@ func (x *ErrorDetail) GetLeader() *Leader {
 	return nil
 }
 
+func (x *ErrorDetail) GetLimit() *Limit {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+type Limit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "holds of identity billing".
+	Of   string `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
+	Most uint64 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"`
+	// When it may be worth asking again; absent if that is not known.
+	RetryAfter    *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limit) Reset() {
+	*x = Limit{}
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limit) ProtoMessage() {}
+
+func (x *Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limit.ProtoReflect.Descriptor instead.
+func (*Limit) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Limit) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *Limit) GetMost() uint64 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *Limit) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
 type FieldViolation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
@@ -2609,7 +2699,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	mi := &file_sema_v1_sema_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2711,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	mi := &file_sema_v1_sema_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2724,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{38}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -2739,14 +2829,15 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x04line\x18\x03 \x01(\rR\x04line\"U\n" +
 	"\vGetResponse\x12!\n" +
 	"\x04info\x18\x01 \x01(\v2\r.sema.v1.InfoR\x04info\x12#\n" +
-	"\x04line\x18\x02 \x03(\v2\x0f.sema.v1.TicketR\x04line\"\x8b\x01\n" +
+	"\x04line\x18\x02 \x03(\v2\x0f.sema.v1.TicketR\x04line\"\xa3\x01\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x14\n" +
 	"\x05stale\x18\x04 \x01(\bR\x05stale\x12\x12\n" +
-	"\x04line\x18\x05 \x01(\rR\x04line\"\x80\x01\n" +
+	"\x04line\x18\x05 \x01(\rR\x04line\x12\x16\n" +
+	"\x06within\x18\x06 \x03(\tR\x06within\"\x80\x01\n" +
 	"\fListResponse\x12#\n" +
 	"\x05infos\x18\x01 \x03(\v2\r.sema.v1.InfoR\x05infos\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12#\n" +
@@ -2817,13 +2908,19 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x06Leader\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\traft_addr\x18\x02 \x01(\tR\braftAddr\x12\x1b\n" +
-	"\tgrpc_addr\x18\x03 \x01(\tR\bgrpcAddr\"\x97\x01\n" +
+	"\tgrpc_addr\x18\x03 \x01(\tR\bgrpcAddr\"\xbd\x01\n" +
 	"\vErrorDetail\x12&\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x12.sema.v1.ErrorCodeR\x04code\x127\n" +
 	"\n" +
 	"violations\x18\x02 \x03(\v2\x17.sema.v1.FieldViolationR\n" +
 	"violations\x12'\n" +
-	"\x06leader\x18\x03 \x01(\v2\x0f.sema.v1.LeaderR\x06leader\"R\n" +
+	"\x06leader\x18\x03 \x01(\v2\x0f.sema.v1.LeaderR\x06leader\x12$\n" +
+	"\x05limit\x18\x04 \x01(\v2\x0e.sema.v1.LimitR\x05limit\"g\n" +
+	"\x05Limit\x12\x0e\n" +
+	"\x02of\x18\x01 \x01(\tR\x02of\x12\x12\n" +
+	"\x04most\x18\x02 \x01(\x04R\x04most\x12:\n" +
+	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\"R\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
@@ -2833,7 +2930,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\bACQUIRED\x10\x01\x12\x1d\n" +
 	"\x19RELEASED_IN_THE_MEAN_TIME\x10\x02\x12\x19\n" +
 	"\x15OWNED_BY_SOMEONE_ELSE\x10\x03\x12\x13\n" +
-	"\x0fFORCED_RELEASED\x10\x04*\xb8\x01\n" +
+	"\x0fFORCED_RELEASED\x10\x04*\xe4\x01\n" +
 	"\tErrorCode\x12\x1a\n" +
 	"\x16ERROR_CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aINVALID\x10\x01\x12\f\n" +
@@ -2848,7 +2945,12 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\n" +
 	"\x06CLOSED\x10\b\x12\x0e\n" +
 	"\n" +
-	"MEMBERSHIP\x10\t2\xb5\x06\n" +
+	"MEMBERSHIP\x10\t\x12\n" +
+	"\n" +
+	"\x06DENIED\x10\n" +
+	"\x12\x13\n" +
+	"\x0fUNAUTHENTICATED\x10\v\x12\t\n" +
+	"\x05LIMIT\x10\f2\xb5\x06\n" +
 	"\x04Sema\x12<\n" +
 	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
 	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +
@@ -2877,7 +2979,7 @@ func file_sema_v1_sema_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_v1_sema_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_sema_v1_sema_proto_goTypes = []any{
 	(Status)(0),                        // 0: sema.v1.Status
 	(ErrorCode)(0),                     // 1: sema.v1.ErrorCode
@@ -2919,21 +3021,22 @@ var file_sema_v1_sema_proto_goTypes = []any{
 	(*Answer)(nil),                     // 37: sema.v1.Answer
 	(*Leader)(nil),                     // 38: sema.v1.Leader
 	(*ErrorDetail)(nil),                // 39: sema.v1.ErrorDetail
-	(*FieldViolation)(nil),             // 40: sema.v1.FieldViolation
-	(*durationpb.Duration)(nil),        // 41: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
+	(*Limit)(nil),                      // 40: sema.v1.Limit
+	(*FieldViolation)(nil),             // 41: sema.v1.FieldViolation
+	(*durationpb.Duration)(nil),        // 42: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 43: google.protobuf.Timestamp
 }
 var file_sema_v1_sema_proto_depIdxs = []int32{
 	0,  // 0: sema.v1.Info.status:type_name -> sema.v1.Status
-	41, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
-	42, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
-	42, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
-	42, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
-	42, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
-	41, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
+	43, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
+	43, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
+	43, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
+	43, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
+	42, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 7: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 8: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
-	41, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 10: sema.v1.WaitRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 11: sema.v1.WaitResponse.info:type_name -> sema.v1.Info
 	2,  // 12: sema.v1.WaitResponse.holder:type_name -> sema.v1.Info
@@ -2943,7 +3046,7 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	4,  // 16: sema.v1.TouchAllRequest.attempt:type_name -> sema.v1.Attempt
 	14, // 17: sema.v1.TouchAllResponse.outcomes:type_name -> sema.v1.TouchOutcome
 	1,  // 18: sema.v1.TouchOutcome.error:type_name -> sema.v1.ErrorCode
-	42, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
+	43, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
 	4,  // 20: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 21: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
 	2,  // 22: sema.v1.GetResponse.info:type_name -> sema.v1.Info
@@ -2966,39 +3069,41 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	16, // 39: sema.v1.Answer.release:type_name -> sema.v1.ReleaseResponse
 	20, // 40: sema.v1.Answer.get:type_name -> sema.v1.GetResponse
 	1,  // 41: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
-	40, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
+	41, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
 	38, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
-	5,  // 44: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
-	7,  // 45: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
-	9,  // 46: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
-	11, // 47: sema.v1.Sema.TouchAll:input_type -> sema.v1.TouchAllRequest
-	15, // 48: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
-	17, // 49: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
-	19, // 50: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
-	21, // 51: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
-	27, // 52: sema.v1.Sema.Join:input_type -> sema.v1.JoinRequest
-	29, // 53: sema.v1.Sema.Remove:input_type -> sema.v1.RemoveRequest
-	31, // 54: sema.v1.Sema.TransferLeadership:input_type -> sema.v1.TransferLeadershipRequest
-	24, // 55: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
-	33, // 56: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
-	6,  // 57: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
-	8,  // 58: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
-	10, // 59: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
-	13, // 60: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
-	16, // 61: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
-	18, // 62: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
-	20, // 63: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
-	22, // 64: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
-	28, // 65: sema.v1.Sema.Join:output_type -> sema.v1.JoinResponse
-	30, // 66: sema.v1.Sema.Remove:output_type -> sema.v1.RemoveResponse
-	32, // 67: sema.v1.Sema.TransferLeadership:output_type -> sema.v1.TransferLeadershipResponse
-	25, // 68: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
-	36, // 69: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
-	57, // [57:70] is the sub-list for method output_type
-	44, // [44:57] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	40, // 44: sema.v1.ErrorDetail.limit:type_name -> sema.v1.Limit
+	42, // 45: sema.v1.Limit.retry_after:type_name -> google.protobuf.Duration
+	5,  // 46: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
+	7,  // 47: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
+	9,  // 48: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
+	11, // 49: sema.v1.Sema.TouchAll:input_type -> sema.v1.TouchAllRequest
+	15, // 50: sema.v1.Sema.Release:input_type -> sema.v1.ReleaseRequest
+	17, // 51: sema.v1.Sema.ForceRelease:input_type -> sema.v1.ForceReleaseRequest
+	19, // 52: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
+	21, // 53: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
+	27, // 54: sema.v1.Sema.Join:input_type -> sema.v1.JoinRequest
+	29, // 55: sema.v1.Sema.Remove:input_type -> sema.v1.RemoveRequest
+	31, // 56: sema.v1.Sema.TransferLeadership:input_type -> sema.v1.TransferLeadershipRequest
+	24, // 57: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
+	33, // 58: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
+	6,  // 59: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
+	8,  // 60: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
+	10, // 61: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
+	13, // 62: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
+	16, // 63: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
+	18, // 64: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
+	20, // 65: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
+	22, // 66: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
+	28, // 67: sema.v1.Sema.Join:output_type -> sema.v1.JoinResponse
+	30, // 68: sema.v1.Sema.Remove:output_type -> sema.v1.RemoveResponse
+	32, // 69: sema.v1.Sema.TransferLeadership:output_type -> sema.v1.TransferLeadershipResponse
+	25, // 70: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
+	36, // 71: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
+	59, // [59:72] is the sub-list for method output_type
+	46, // [46:59] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_sema_v1_sema_proto_init() }
@@ -3028,7 +3133,7 @@ func file_sema_v1_sema_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_v1_sema_proto_rawDesc), len(file_sema_v1_sema_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -191,7 +191,9 @@ type Command struct {
 	Seq        uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
 	LowestOpen uint64 `protobuf:"varint,9,opt,name=lowest_open,json=lowestOpen,proto3" json:"lowest_open,omitempty"`
 	// With KIND_ACQUIRE: take a ticket in the line if somebody else holds.
-	Wait          bool `protobuf:"varint,10,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait bool `protobuf:"varint,10,opt,name=wait,proto3" json:"wait,omitempty"`
+	// With KIND_ACQUIRE: on whose account, where there is access control.
+	Account       *Account `protobuf:"bytes,11,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +298,93 @@ func (x *Command) GetWait() bool {
 	return false
 }
 
+func (x *Command) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// Account says who acquires and within which limits. A limit that is absent is none.
+type Account struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 bytes.
+	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Of the identity: its holds and tickets together, and its tickets.
+	Holds   uint32 `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	Tickets uint32 `protobuf:"varint,3,opt,name=tickets,proto3" json:"tickets,omitempty"`
+	// Of the cluster: all holds, and the names that somebody holds.
+	AllHolds      uint32 `protobuf:"varint,4,opt,name=all_holds,json=allHolds,proto3" json:"all_holds,omitempty"`
+	AllNames      uint32 `protobuf:"varint,5,opt,name=all_names,json=allNames,proto3" json:"all_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_sema_log_v1_log_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_log_v1_log_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Account) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *Account) GetHolds() uint32 {
+	if x != nil {
+		return x.Holds
+	}
+	return 0
+}
+
+func (x *Account) GetTickets() uint32 {
+	if x != nil {
+		return x.Tickets
+	}
+	return 0
+}
+
+func (x *Account) GetAllHolds() uint32 {
+	if x != nil {
+		return x.AllHolds
+	}
+	return 0
+}
+
+func (x *Account) GetAllNames() uint32 {
+	if x != nil {
+		return x.AllNames
+	}
+	return 0
+}
+
 // Snapshot is the body of a snapshot. It follows a header of twelve bytes: the
 // magic "SEMASNAP" and the format version (1), big endian. Fields stand in the
 // order of their numbers; trailer is the last and ends the file.
@@ -315,7 +404,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[2]
+	mi := &file_sema_log_v1_log_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +416,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[2]
+	mi := &file_sema_log_v1_log_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +429,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{2}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Snapshot) GetState() *State {
@@ -397,7 +486,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[3]
+	mi := &file_sema_log_v1_log_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +498,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[3]
+	mi := &file_sema_log_v1_log_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +511,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{3}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *State) GetClock() int64 {
@@ -492,7 +581,7 @@ type Semaphore struct {
 
 func (x *Semaphore) Reset() {
 	*x = Semaphore{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[4]
+	mi := &file_sema_log_v1_log_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +593,7 @@ func (x *Semaphore) String() string {
 func (*Semaphore) ProtoMessage() {}
 
 func (x *Semaphore) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[4]
+	mi := &file_sema_log_v1_log_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +606,7 @@ func (x *Semaphore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Semaphore.ProtoReflect.Descriptor instead.
 func (*Semaphore) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{4}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Semaphore) GetName() string {
@@ -553,14 +642,16 @@ type Hold struct {
 	Client  []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
 	Seq     uint64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
 	// It was touched, or its attempt was repeated, since it was granted.
-	Claimed       bool `protobuf:"varint,9,opt,name=claimed,proto3" json:"claimed,omitempty"`
+	Claimed bool `protobuf:"varint,9,opt,name=claimed,proto3" json:"claimed,omitempty"`
+	// Whose account it counts on. Absent in an Outcome.
+	Identity      string `protobuf:"bytes,10,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[5]
+	mi := &file_sema_log_v1_log_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +663,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[5]
+	mi := &file_sema_log_v1_log_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +676,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{5}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Hold) GetToken() uint64 {
@@ -651,6 +742,13 @@ func (x *Hold) GetClaimed() bool {
 	return false
 }
 
+func (x *Hold) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
 type Client struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -665,7 +763,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[6]
+	mi := &file_sema_log_v1_log_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +775,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[6]
+	mi := &file_sema_log_v1_log_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +788,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{6}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Client) GetId() []byte {
@@ -737,7 +835,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[7]
+	mi := &file_sema_log_v1_log_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +847,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[7]
+	mi := &file_sema_log_v1_log_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +860,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{7}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Outcome) GetSeq() uint64 {
@@ -802,16 +900,18 @@ type Ticket struct {
 	Owner   string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	Timeout int64  `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Unix nanoseconds.
-	Since         int64  `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
-	Client        []byte `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
-	Seq           uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	Since  int64  `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`
+	Client []byte `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	Seq    uint64 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Whose account it counts on.
+	Identity      string `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	mi := &file_sema_log_v1_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +923,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[8]
+	mi := &file_sema_log_v1_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +936,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{8}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ticket) GetNumber() uint64 {
@@ -888,6 +988,13 @@ func (x *Ticket) GetSeq() uint64 {
 	return 0
 }
 
+func (x *Ticket) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
 type Trailer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Bytes before this field, header of the file included.
@@ -900,7 +1007,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_sema_log_v1_log_proto_msgTypes[9]
+	mi := &file_sema_log_v1_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1019,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_log_v1_log_proto_msgTypes[9]
+	mi := &file_sema_log_v1_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1032,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{9}
+	return file_sema_log_v1_log_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Trailer) GetLength() uint64 {
@@ -951,7 +1058,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x03R\x05clock\x12\x12\n" +
 	"\x04wall\x18\x03 \x01(\x03R\x04wall\x120\n" +
-	"\bcommands\x18\x04 \x03(\v2\x14.sema.log.v1.CommandR\bcommands\"\x85\x02\n" +
+	"\bcommands\x18\x04 \x03(\v2\x14.sema.log.v1.CommandR\bcommands\"\xb5\x02\n" +
 	"\aCommand\x12%\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x11.sema.log.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -964,7 +1071,14 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\vlowest_open\x18\t \x01(\x04R\n" +
 	"lowestOpen\x12\x12\n" +
 	"\x04wait\x18\n" +
-	" \x01(\bR\x04wait\"\xfa\x01\n" +
+	" \x01(\bR\x04wait\x12.\n" +
+	"\aaccount\x18\v \x01(\v2\x14.sema.log.v1.AccountR\aaccount\"\x8f\x01\n" +
+	"\aAccount\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x14\n" +
+	"\x05holds\x18\x02 \x01(\rR\x05holds\x12\x18\n" +
+	"\atickets\x18\x03 \x01(\rR\atickets\x12\x1b\n" +
+	"\tall_holds\x18\x04 \x01(\rR\ballHolds\x12\x1b\n" +
+	"\tall_names\x18\x05 \x01(\rR\ballNames\"\xfa\x01\n" +
 	"\bSnapshot\x12(\n" +
 	"\x05state\x18\x01 \x01(\v2\x12.sema.log.v1.StateR\x05state\x126\n" +
 	"\n" +
@@ -988,7 +1102,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\tSemaphore\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\apermits\x18\x02 \x01(\rR\apermits\x12+\n" +
-	"\aholders\x18\x03 \x03(\v2\x11.sema.log.v1.HoldR\aholders\"\xe0\x01\n" +
+	"\aholders\x18\x03 \x03(\v2\x11.sema.log.v1.HoldR\aholders\"\xfc\x01\n" +
 	"\x04Hold\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x18\n" +
@@ -998,7 +1112,9 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\aupdated\x18\x06 \x01(\x03R\aupdated\x12\x16\n" +
 	"\x06client\x18\a \x01(\fR\x06client\x12\x10\n" +
 	"\x03seq\x18\b \x01(\x04R\x03seq\x12\x18\n" +
-	"\aclaimed\x18\t \x01(\bR\aclaimed\"\x8b\x01\n" +
+	"\aclaimed\x18\t \x01(\bR\aclaimed\x12\x1a\n" +
+	"\bidentity\x18\n" +
+	" \x01(\tR\bidentity\"\x8b\x01\n" +
 	"\x06Client\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1011,7 +1127,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x12'\n" +
-	"\x05ended\x18\x04 \x01(\v2\x11.sema.log.v1.HoldR\x05ended\"\xa4\x01\n" +
+	"\x05ended\x18\x04 \x01(\v2\x11.sema.log.v1.HoldR\x05ended\"\xc0\x01\n" +
 	"\x06Ticket\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1019,7 +1135,8 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\atimeout\x18\x04 \x01(\x03R\atimeout\x12\x14\n" +
 	"\x05since\x18\x05 \x01(\x03R\x05since\x12\x16\n" +
 	"\x06client\x18\x06 \x01(\fR\x06client\x12\x10\n" +
-	"\x03seq\x18\a \x01(\x04R\x03seq\"=\n" +
+	"\x03seq\x18\a \x01(\x04R\x03seq\x12\x1a\n" +
+	"\bidentity\x18\b \x01(\tR\bidentity\"=\n" +
 	"\aTrailer\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x06R\x06length\x12\x1a\n" +
 	"\bchecksum\x18\x02 \x01(\aR\bchecksum*\x9a\x01\n" +
@@ -1048,36 +1165,38 @@ func file_sema_log_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_log_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sema_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_sema_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_sema_log_v1_log_proto_goTypes = []any{
 	(Kind)(0),         // 0: sema.log.v1.Kind
 	(*Batch)(nil),     // 1: sema.log.v1.Batch
 	(*Command)(nil),   // 2: sema.log.v1.Command
-	(*Snapshot)(nil),  // 3: sema.log.v1.Snapshot
-	(*State)(nil),     // 4: sema.log.v1.State
-	(*Semaphore)(nil), // 5: sema.log.v1.Semaphore
-	(*Hold)(nil),      // 6: sema.log.v1.Hold
-	(*Client)(nil),    // 7: sema.log.v1.Client
-	(*Outcome)(nil),   // 8: sema.log.v1.Outcome
-	(*Ticket)(nil),    // 9: sema.log.v1.Ticket
-	(*Trailer)(nil),   // 10: sema.log.v1.Trailer
+	(*Account)(nil),   // 3: sema.log.v1.Account
+	(*Snapshot)(nil),  // 4: sema.log.v1.Snapshot
+	(*State)(nil),     // 5: sema.log.v1.State
+	(*Semaphore)(nil), // 6: sema.log.v1.Semaphore
+	(*Hold)(nil),      // 7: sema.log.v1.Hold
+	(*Client)(nil),    // 8: sema.log.v1.Client
+	(*Outcome)(nil),   // 9: sema.log.v1.Outcome
+	(*Ticket)(nil),    // 10: sema.log.v1.Ticket
+	(*Trailer)(nil),   // 11: sema.log.v1.Trailer
 }
 var file_sema_log_v1_log_proto_depIdxs = []int32{
 	2,  // 0: sema.log.v1.Batch.commands:type_name -> sema.log.v1.Command
 	0,  // 1: sema.log.v1.Command.kind:type_name -> sema.log.v1.Kind
-	4,  // 2: sema.log.v1.Snapshot.state:type_name -> sema.log.v1.State
-	5,  // 3: sema.log.v1.Snapshot.semaphores:type_name -> sema.log.v1.Semaphore
-	7,  // 4: sema.log.v1.Snapshot.clients:type_name -> sema.log.v1.Client
-	9,  // 5: sema.log.v1.Snapshot.tickets:type_name -> sema.log.v1.Ticket
-	10, // 6: sema.log.v1.Snapshot.trailer:type_name -> sema.log.v1.Trailer
-	6,  // 7: sema.log.v1.Semaphore.holders:type_name -> sema.log.v1.Hold
-	8,  // 8: sema.log.v1.Client.outcomes:type_name -> sema.log.v1.Outcome
-	6,  // 9: sema.log.v1.Outcome.ended:type_name -> sema.log.v1.Hold
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 2: sema.log.v1.Command.account:type_name -> sema.log.v1.Account
+	5,  // 3: sema.log.v1.Snapshot.state:type_name -> sema.log.v1.State
+	6,  // 4: sema.log.v1.Snapshot.semaphores:type_name -> sema.log.v1.Semaphore
+	8,  // 5: sema.log.v1.Snapshot.clients:type_name -> sema.log.v1.Client
+	10, // 6: sema.log.v1.Snapshot.tickets:type_name -> sema.log.v1.Ticket
+	11, // 7: sema.log.v1.Snapshot.trailer:type_name -> sema.log.v1.Trailer
+	7,  // 8: sema.log.v1.Semaphore.holders:type_name -> sema.log.v1.Hold
+	9,  // 9: sema.log.v1.Client.outcomes:type_name -> sema.log.v1.Outcome
+	7,  // 10: sema.log.v1.Outcome.ended:type_name -> sema.log.v1.Hold
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_sema_log_v1_log_proto_init() }
@@ -1091,7 +1210,7 @@ func file_sema_log_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_log_v1_log_proto_rawDesc), len(file_sema_log_v1_log_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

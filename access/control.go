@@ -1,0 +1,191 @@
+package access
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// DefaultEvery is how often a [Control] looks at its file.
+const DefaultEvery = 3 * time.Second
+
+// Config says what a [Control] does. File must be set.
+type Config struct {
+	// File is the path of the access file. What it names may be replaced, by rename or
+	// by a symbolic link that leads elsewhere.
+	File string
+	// Every is how often it is read. 3 s if zero. It is read whole, as its size and times
+	// may be those of the one before.
+	Every time.Duration
+	// Logger gets a line when the rules change, or cannot, and under "audit" one for each
+	// event of [Control.Audit] and [Control.Denied]. Nil: nothing is logged.
+	Logger hclog.Logger
+}
+
+// Control has the policy in force.
+type Control struct {
+	cfg    Config
+	policy atomic.Pointer[Policy]
+	log    hclog.Logger
+	audit  audit
+	meters meters
+
+	end  chan struct{}
+	stop sync.Once
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	seen   [sha256.Size]byte // content of the file when it was last read
+	broken string            // why it could not be read or had faults, the last time
+
+	changeMu sync.Mutex
+	changes  map[*func()]struct{} // what to do when the rules have changed
+}
+
+// Open reads the file, and goes on reading it until Close. The error has every fault.
+func Open(cfg Config) (*Control, error) {
+	if cfg.Every <= 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	data, err := read(cfg.File)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("access file %s: %w", cfg.File, err)
+	}
+	c := &Control{cfg: cfg, log: cfg.Logger, seen: sha256.Sum256(data), end: make(chan struct{}), changes: map[*func()]struct{}{}}
+	c.audit.log = cfg.Logger.Named("audit")
+	c.policy.Store(policy)
+	c.wg.Go(c.watch)
+	return c, nil
+}
+
+// Close ends the reading of the file, and logs which denials were not logged one by one.
+// The last policy stays in force. It is idempotent.
+func (c *Control) Close() {
+	c.stop.Do(func() { close(c.end) })
+	c.wg.Wait()
+	c.audit.flush(time.Now(), true)
+}
+
+// Policy returns the policy in force. It costs one atomic load.
+func (c *Control) Policy() *Policy { return c.policy.Load() }
+
+// OnChange has f called whenever another policy has come into force, until remove is
+// called; it may run once more while that returns. f must not block, nor call the Control
+// but for Policy.
+func (c *Control) OnChange(f func()) (remove func()) {
+	c.changeMu.Lock()
+	defer c.changeMu.Unlock()
+	key := &f
+	c.changes[key] = struct{}{}
+	return func() {
+		c.changeMu.Lock()
+		defer c.changeMu.Unlock()
+		delete(c.changes, key)
+	}
+}
+
+func (c *Control) tell() {
+	c.changeMu.Lock()
+	all := slices.Collect(maps.Keys(c.changes))
+	c.changeMu.Unlock()
+	for _, f := range all {
+		(*f)()
+	}
+}
+
+// watch reads the file now and then.
+func (c *Control) watch() {
+	ticker := time.NewTicker(c.cfg.Every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.end:
+			return
+		case <-ticker.C:
+			_ = c.Reload() // it has logged why, once
+			c.audit.flush(time.Now(), false)
+		}
+	}
+}
+
+// Reload reads the file now. An error, which is logged when it is new, means that the
+// rules have not changed.
+func (c *Control) Reload() error {
+	changed, err := c.reload()
+	if changed {
+		c.tell()
+	}
+	return err
+}
+
+func (c *Control) reload() (changed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	data, err := read(c.cfg.File)
+	if err != nil {
+		c.keep(err)
+		return false, err
+	}
+	sum := sha256.Sum256(data)
+	if sum == c.seen && c.broken == "" {
+		return false, nil
+	}
+	c.seen = sum
+	policy, err := Parse(data)
+	if err != nil {
+		err = fmt.Errorf("access file %s: %w", c.cfg.File, err)
+		c.keep(err)
+		return false, err
+	}
+	c.broken = ""
+	c.meters.forget(policy)
+	c.policy.Store(policy)
+	c.log.Info("the rules of the access file are in force", "file", c.cfg.File, "identities", len(policy.identities), "sha256", fmt.Sprintf("%x", sum[:8]))
+	return true, nil
+}
+
+// keep notes that the rules stay as they are. mu is held.
+func (c *Control) keep(err error) {
+	if text := err.Error(); text != c.broken {
+		c.broken = text
+		c.log.Error("the rules before stay in force: correct the access file", "error", strings.ReplaceAll(text, "\n", "; "))
+	}
+}
+
+// read reads a file, one byte more than it may have at most.
+func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("access file: %w", err)
+	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for
+		return nil, fmt.Errorf("access file %s: it is no regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("access file: %w", err)
+	}
+	defer f.Close()
+	var data bytes.Buffer
+	if _, err := io.Copy(&data, io.LimitReader(f, MaxFileBytes+1)); err != nil {
+		return nil, fmt.Errorf("access file: %w", err)
+	}
+	return data.Bytes(), nil
+}

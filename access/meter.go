@@ -1,0 +1,73 @@
+package access
+
+import (
+	"sync"
+	"time"
+)
+
+// meters count the calls of each identity. They outlive a change of the file.
+type meters struct {
+	mu sync.Mutex
+	of map[string]*meter // bounded by the identities of the file
+}
+
+// meter is a token bucket (Turner, New Directions in Communications, 1986).
+type meter struct {
+	mu   sync.Mutex
+	left float64 // calls that may come now; below zero after a large one
+	at   time.Time
+}
+
+// Spend takes a call of the identity that costs this much, or says when to come again, with
+// a [sema.LimitError]. A call whose cost is above what is left is taken if anything is: the
+// next ones wait the longer. So a large one is possible at all, and the rate is kept.
+func (c *Control) Spend(id *Identity, cost int) error {
+	if id.limits.Requests == 0 {
+		return nil
+	}
+	return c.meters.get(id.name).spend(id, cost, time.Now())
+}
+
+func (ms *meters) get(name string) *meter {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	m := ms.of[name]
+	if m == nil {
+		if ms.of == nil {
+			ms.of = map[string]*meter{}
+		}
+		m = new(meter)
+		ms.of[name] = m
+	}
+	return m
+}
+
+// forget drops the meters of those who are not in the policy.
+func (ms *meters) forget(p *Policy) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for name := range ms.of {
+		if p.identities[name] == nil {
+			delete(ms.of, name)
+		}
+	}
+}
+
+func (m *meter) spend(id *Identity, cost int, now time.Time) error {
+	rate, burst := float64(id.limits.Requests), float64(id.limits.Burst)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.at.IsZero() {
+		m.left = burst
+	} else if since := now.Sub(m.at); since > 0 {
+		m.left = min(burst, m.left+since.Seconds()*rate)
+	}
+	if now.After(m.at) {
+		m.at = now
+	}
+	if m.left < 1 {
+		return over(id, time.Duration((1-m.left)/rate*float64(time.Second)))
+	}
+	m.left -= float64(cost)
+	return nil
+}

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
+)
+
+// caller is who makes a call, or has opened a stream, on the client port.
+type caller struct {
+	control *access.Control
+	token   string            // "": none was shown
+	cert    *x509.Certificate // verified; nil: none was shown
+	refused error             // why what was shown counts for nothing
+	from    string            // address
+	is      atomic.Pointer[known]
+}
+
+// known is who a caller is by one policy.
+type known struct {
+	policy  *access.Policy
+	id      *access.Identity // nil with err
+	account *Account
+	err     error // matches sema.ErrUnauthenticated
+}
+
+// caller reads what the call shows. A token counts for more than a certificate: it was
+// shown on purpose.
+func (g *gate) caller(ctx context.Context) *caller {
+	c := &caller{control: g.control, from: "unknown"}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		p = new(peer.Peer)
+	}
+	if p.Addr != nil {
+		c.from = p.Addr.String()
+	}
+	tls, secure := p.AuthInfo.(credentials.TLSInfo)
+	if chains := tls.State.VerifiedChains; secure && len(chains) > 0 && len(chains[0]) > 0 {
+		c.cert = chains[0][0]
+	}
+	switch values := metadata.ValueFromIncomingContext(ctx, "authorization"); {
+	case len(values) == 0:
+		return c
+	case len(values) > 1:
+		c.refused = fmt.Errorf("%w: more than one authorization", sema.ErrUnauthenticated)
+	case !secure && !g.insecureTokens && !isLoopback(p.LocalAddr):
+		c.refused = fmt.Errorf("%w: a token that came without TLS counts for nothing: others can read it on the way; use TLS, and a new token", sema.ErrUnauthenticated)
+	default:
+		scheme, token, found := strings.Cut(values[0], " ")
+		if c.token = token; !found || !strings.EqualFold(scheme, "Bearer") || token == "" {
+			c.refused = fmt.Errorf("%w: authorization is not \"Bearer TOKEN\"", sema.ErrUnauthenticated)
+		}
+	}
+	return c
+}
+
+// isLoopback reports whether a connection to this address comes from this machine.
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// known returns who the caller is now.
+func (c *caller) known() *known {
+	policy := c.control.Policy()
+	if k := c.is.Load(); k != nil && k.policy == policy {
+		return k
+	}
+	k := &known{policy: policy, err: c.refused}
+	switch {
+	case k.err != nil:
+	case c.token != "":
+		k.id, k.err = policy.ByToken(c.token)
+	case c.cert != nil:
+		k.id, k.err = policy.ByCertificate(c.cert)
+	default:
+		k.err = sema.ErrUnauthenticated
+	}
+	if k.id != nil {
+		k.account = newAccount(k.id)
+	}
+	c.is.Store(k)
+	return k
+}
+
+// may is nil if the caller may have a call of this cost decided. Nothing of the cluster's
+// state is looked at.
+func (c *caller) may(method string, cost int, allowed func(*access.Identity) error) error {
+	k := c.known()
+	err := k.err
+	if err == nil {
+		err = allowed(k.id)
+	}
+	if err != nil {
+		c.control.Denied(c.name(), c.from, method, err)
+		return err
+	}
+	if cost == 0 {
+		return nil
+	}
+	return c.control.Spend(k.id, cost)
+}
+
+// mayCall is may for a call of an exchange.
+func (c *caller) mayCall(call *Call) error {
+	right := callNeeds[0]
+	if int(call.Method) < len(callNeeds) {
+		right = callNeeds[call.Method]
+	}
+	if k := c.known(); k.err == nil && k.id.Has(right, call.Name) { // without a closure: it is the rule
+		call.Account = k.account
+		return c.control.Spend(k.id, 1)
+	}
+	return c.may("Exchange", 0, func(id *access.Identity) error { return id.May(right, call.Name) })
+}
+
+// name is the identity's, "" if the caller is nobody that is known.
+func (c *caller) name() string {
+	if id := c.known().id; id != nil {
+		return id.Name()
+	}
+	return ""
+}
+
+type callerKey struct{}
+
+// callerOf returns who makes the call of this context. nil: there is no access control, or
+// the call comes from a node or from within this process.
+func callerOf(ctx context.Context) *caller {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	return c
+}
