@@ -22,6 +22,18 @@ func split(addr raft.ServerAddress) (member, hostPort string) {
 	return member, hostPort
 }
 
+// EncodePeer implements [raft.Transport]: by it a node remembers whom it gave its vote, so
+// it must tell apart members that had one address after the other.
+func (t *raftTransport) EncodePeer(id raft.ServerID, addr raft.ServerAddress) []byte {
+	return []byte(addressed(id, addr))
+}
+
+// DecodePeer implements [raft.Transport].
+func (t *raftTransport) DecodePeer(b []byte) raft.ServerAddress {
+	_, hostPort := split(raft.ServerAddress(b))
+	return raft.ServerAddress(hostPort)
+}
+
 // RequestVote implements [raft.Transport].
 func (t *raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return t.NetworkTransport.RequestVote(id, addressed(id, target), args, resp)

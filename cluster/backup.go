@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -70,10 +69,9 @@ func (b backend) Save(ctx context.Context, req transport.SaveRequest, to io.Writ
 // backupHeader is what a backup says of this node and its cluster, with the entry
 // that was applied last as far as raft knows.
 func (n *Node) backupHeader(source backup.Source) (backup.Header, error) {
-	h := backup.Header{ClusterName: n.cfg.ClusterName, NodeID: n.cfg.ID, Source: source, Taken: n.cfg.Host.Clock.Wall()}
-	if _, err := hex.Decode(h.ClusterID[:], []byte(n.clusterID)); err != nil {
-		return h, fmt.Errorf("cluster id %q: %w", n.clusterID, err)
-	}
+	founding := n.record.get()
+	h := backup.Header{ClusterName: founding.ClusterName, NodeID: n.cfg.ID, Source: source, Taken: n.cfg.Host.Clock.Wall()}
+	h.ClusterID, _ = founding.cluster()
 	future := n.raft.GetConfiguration()
 	if err := future.Error(); err != nil {
 		return h, fmt.Errorf("membership: %w", err)

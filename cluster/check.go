@@ -28,7 +28,7 @@ const (
 
 // cure is what helps a node whose disk is damaged. Its votes are part of the
 // damage, so an empty directory under the same id would not be safe.
-const cure = "restore the directory from a copy of this node's disk; the other nodes go on as long as they are a majority"
+const cure = "remove this node (semanode remove) and start it with an empty directory and --join, or put back this very directory as it was when the node last ran, never an older copy; the other nodes go on as long as they are a majority"
 
 // checkDisk reads what raft is about to trust, before raft reads it: raft falls
 // back to an older snapshot in silence when one is damaged, and meets a damaged

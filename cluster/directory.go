@@ -143,7 +143,7 @@ func (r foundingRecord) belongsTo(cfg Config) error {
 		return fmt.Errorf("data directory %s belongs to node %q, not to %q: start it with --id %s, or use another directory",
 			cfg.DataDir, r.NodeID, cfg.ID, r.NodeID)
 	}
-	if cfg.ClusterName != r.ClusterName {
+	if cfg.ClusterName != r.ClusterName && (!r.Joined || cfg.ClusterName != "") { // one that joins learns it
 		return fmt.Errorf("data directory %s belongs to the cluster named %q, not to %q: use another directory",
 			cfg.DataDir, r.ClusterName, cfg.ClusterName)
 	}
@@ -196,7 +196,19 @@ func newFounding(cfg Config) (foundingRecord, error) {
 }
 
 // writeFounding replaces the record in one step and makes it survive a power cut.
-func writeFounding(dir string, r foundingRecord) error {
+func writeFounding(dir string, r foundingRecord) error { return putFounding(dir, r, os.Rename) }
+
+// createFounding is writeFounding where there must be no record yet.
+func createFounding(dir string, r foundingRecord) error {
+	return putFounding(dir, r, func(from, to string) error {
+		if err := os.Link(from, to); err != nil { // fails if it is there
+			return err
+		}
+		return os.Remove(from)
+	})
+}
+
+func putFounding(dir string, r foundingRecord, put func(from, to string) error) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -208,7 +220,7 @@ func writeFounding(dir string, r foundingRecord) error {
 	_, err = f.Write(append(data, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, foundingFile))
+		err = put(f.Name(), filepath.Join(dir, foundingFile))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("data directory: %w", err), os.Remove(f.Name()))

@@ -43,7 +43,7 @@ func (n *Node) openDisk() (foundingRecord, error) {
 	}
 	if len(data) == 0 {
 		r, err := newFounding(n.cfg)
-		if err != nil {
+		if err != nil || r.Joined { // such a one is claimed when its cluster is known
 			return r, err
 		}
 		return r, n.writeFounding(r)
@@ -144,6 +144,14 @@ func forgetOldHistory(disk host.Disk) error {
 		return err
 	}
 	return disk.DeleteRange(first, last) // none of it follows the snapshot
+}
+
+// claim writes the founding record of a disk that had none when the node was started.
+func (n *Node) claim(r foundingRecord) error {
+	if n.cfg.Host.OpenDisk == nil {
+		return createFounding(n.cfg.DataDir, r)
+	}
+	return n.writeFounding(r)
 }
 
 // writeFounding replaces the founding record.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -38,6 +39,18 @@ const (
 
 // ErrRemoved is why a node ends that was removed from its cluster.
 var ErrRemoved = fmt.Errorf("%w: this node was removed from the cluster; to take it in again, start it with an empty data directory and --join", sema.ErrMembership)
+
+// ErrFoundedAgain is why a node ends that has founded a cluster of its own, and is a member
+// of another one.
+var ErrFoundedAgain = fmt.Errorf("%w: other nodes have this one for a member of their cluster, and it has founded another one, alone: its disk was lost; remove it there (semanode remove), empty the data directory, and start it with --join and without --peers", sema.ErrMembership)
+
+// claimed is told that another cluster has this node for a member. If it is alone in its
+// own, that is the cluster it founded once: it must not grant what that one holds.
+func (n *Node) claimed() {
+	if _, members := n.members.get(); len(members) == 1 {
+		n.fail(ErrFoundedAgain)
+	}
+}
 
 // enter lets the node take part in its cluster as soon as it may, and watches from then
 // on whether it still may. It runs until ctx ends.
@@ -120,8 +133,10 @@ func (n *Node) Identify(in transport.Introduction) transport.Identity {
 	own, _ := r.incarnation() // checked when it was read
 	founders, _ := r.founders()
 	i := transport.Identity{ID: r.NodeID, Incarnation: own, ClusterName: r.ClusterName, Founders: r.Peers, Restored: r.Restored, Founded: r.entered(), Known: founders[in.ID]}
-	if id, err := hex.DecodeString(r.ClusterID); err == nil && len(id) == len(i.ClusterID) {
-		copy(i.ClusterID[:], id)
+	i.ClusterID, _ = r.cluster()
+	i.Disks = r.Founders
+	if r.entered() {
+		i.Member = string(r.member())
 	}
 	if leader := n.Leader(); leader.ID != "" {
 		i.LeaderRaftAddr = leader.RaftAddr
@@ -143,6 +158,7 @@ func (n *Node) found(ctx context.Context) error {
 		return err
 	}
 	founders := map[string]incarnation{r.NodeID: own}
+	disks := "" // as those know them who have founded the cluster already
 	for _, p := range peers {
 		if p.ID == r.NodeID {
 			continue
@@ -151,7 +167,7 @@ func (n *Node) found(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("%w; a cluster is founded by all of its members together", err)
-		case hex.EncodeToString(i.ClusterID[:]) != r.ClusterID:
+		case i.Founders != r.Peers || i.ClusterName != r.ClusterName || i.Restored != r.Restored:
 			return fmt.Errorf("the node at %s belongs to another cluster: check --peers and --cluster-name on both", p.Addr)
 		case i.ID != p.ID:
 			return fmt.Errorf("the node at %s is %q, not %q: check --peers and --id on both", p.Addr, i.ID, p.ID)
@@ -159,9 +175,16 @@ func (n *Node) found(ctx context.Context) error {
 			return fmt.Errorf("node %s has taken part in this cluster already, and knows node %s by another disk: if that disk is lost, remove the node (semanode remove %s) and start it with an empty data directory and --join",
 				i.ID, r.NodeID, r.NodeID)
 		}
+		if disks != "" && i.Disks != "" && i.Disks != disks {
+			return errors.New("two nodes that have founded the cluster know other disks of the others: empty the directories of all, and begin again")
+		}
+		disks = cmp.Or(disks, i.Disks)
 		founders[p.ID] = i.Incarnation
 	}
-	return n.entered(r.withFounders(founders))
+	if r = r.withFounders(founders); disks != "" && r.Founders != disks {
+		return errors.New("a node has lost its disk while the cluster was founded: empty the directories of all, and begin again")
+	}
+	return n.entered(r)
 }
 
 // entered makes what the node has become survive a power cut.
@@ -170,7 +193,7 @@ func (n *Node) entered(r foundingRecord) error {
 	if err := n.writeFounding(r); err != nil {
 		return &entryFault{fmt.Errorf("founding record: %w", err)}
 	}
-	n.record.set(r)
+	n.belong(r)
 	return nil
 }
 
@@ -180,26 +203,26 @@ var admittedKey = []byte("SemaAdmitted")
 // join asks the leader to make this node a member.
 func (n *Node) join(ctx context.Context) error {
 	r := n.record.get()
-	index, err := n.askToJoin(ctx, n.cfg.Join)
+	index, err := n.askToJoin(ctx, n.cfg.Join, false)
 	if errors.Is(err, sema.ErrMembership) || errors.Is(err, sema.ErrInvalid) {
 		return &entryFault{err}
 	}
 	if err != nil {
 		return err
 	}
-	if err := n.disk.SetUint64(admittedKey, index); err != nil {
+	if err := n.store.SetUint64(admittedKey, index); err != nil {
 		return &entryFault{fmt.Errorf("disk: %w", err)}
 	}
 	r.Admitted = index
 	if err := n.entered(r); err != nil {
 		return err
 	}
-	n.log.Info("joined", "cluster", r.ClusterID, "as", r.member(), "index", index)
+	n.log.Info("joined", "cluster", n.clusterID(), "as", r.member(), "index", index)
 	return nil
 }
 
 // askToJoin has the leader, of which those at addrs know, take note of this node and its address.
-func (n *Node) askToJoin(ctx context.Context, addrs []string) (index uint64, err error) {
+func (n *Node) askToJoin(ctx context.Context, addrs []string, moves bool) (index uint64, err error) {
 	leader, err := n.findLeader(ctx, addrs)
 	if err != nil {
 		return 0, err
@@ -209,7 +232,7 @@ func (n *Node) askToJoin(ctx context.Context, addrs []string) (index uint64, err
 		return 0, err
 	}
 	r := n.record.get()
-	req := &semav1.JoinRequest{Id: r.NodeID, RaftAddr: string(n.trans.LocalAddr())}
+	req := &semav1.JoinRequest{Id: r.NodeID, RaftAddr: string(n.trans.LocalAddr()), Moves: moves}
 	if own, _ := r.incarnation(); r.Joined {
 		req.Incarnation = own[:]
 	}
@@ -227,7 +250,7 @@ func (n *Node) findLeader(ctx context.Context, addrs []string) (string, error) {
 		switch {
 		case err != nil:
 			faults = append(faults, err)
-		case hex.EncodeToString(i.ClusterID[:]) != n.record.get().ClusterID:
+		case hex.EncodeToString(i.ClusterID[:]) != n.clusterID():
 			faults = append(faults, fmt.Errorf("the node at %s belongs to another cluster", addr))
 		case i.LeaderRaftAddr == "":
 			faults = append(faults, fmt.Errorf("the node at %s knows no leader", addr))
@@ -261,7 +284,7 @@ func (n *Node) findCluster(ctx context.Context, r foundingRecord) (foundingRecor
 	if !n.insist(ctx, ask) {
 		return r, context.Cause(ctx)
 	}
-	return r, n.writeFounding(r)
+	return r, n.claim(r)
 }
 
 // of is the record of a node that joins the cluster of another one.
@@ -272,11 +295,21 @@ func (r foundingRecord) of(i transport.Identity, addr string) (foundingRecord, e
 	if r.ClusterName != "" && r.ClusterName != i.ClusterName {
 		return r, fmt.Errorf("the node at %s belongs to the cluster named %q, not to %q", addr, i.ClusterName, r.ClusterName)
 	}
-	r.ClusterID, r.ClusterName, r.Peers, r.Restored = hex.EncodeToString(i.ClusterID[:]), i.ClusterName, i.Founders, i.Restored
-	if err := r.check(); err != nil {
+	joined := r
+	joined.ClusterName, joined.Peers, joined.Restored, joined.Founders = i.ClusterName, i.Founders, i.Restored, i.Disks
+	peers, err := ParsePeers(i.Founders)
+	if err == nil {
+		base := joined.identity(Config{ClusterName: i.ClusterName, Peers: peers})
+		joined.ClusterID = hex.EncodeToString(base[:])
+		err = joined.check()
+	}
+	if err != nil {
 		return r, fmt.Errorf("the node at %s says what cannot be: %w", addr, err)
 	}
-	return r, nil
+	if id, _ := joined.cluster(); id != i.ClusterID {
+		return r, fmt.Errorf("the node at %s says what cannot be: its cluster has another id", addr)
+	}
+	return joined, nil
 }
 
 // watchMembership tells the cluster if this node's address has changed, and ends the
@@ -343,14 +376,20 @@ func (n *Node) reconsider(ctx context.Context) error {
 			faults = append(faults, err)
 			continue
 		}
-		if i.MembershipIndex >= since && !i.IsMember && hex.EncodeToString(i.ClusterID[:]) == n.record.get().ClusterID {
+		if i.MembershipIndex >= since && !i.IsMember && hex.EncodeToString(i.ClusterID[:]) == n.clusterID() {
 			n.fail(ErrRemoved)
 			return nil
 		}
 	}
 	if n.moved() {
-		if _, err := n.askToJoin(ctx, addrs); err != nil {
-			return err
+		_, err := n.askToJoin(ctx, addrs, true)
+		if errors.Is(err, sema.ErrNotFound) {
+			n.fail(ErrRemoved)
+			return nil
+		}
+		if err != nil {
+			n.log.Warn("the cluster could not be told this node's new address", "raftAddr", string(n.trans.LocalAddr()), "error", err)
+			return nil
 		}
 		n.log.Info("the cluster knows this node's new address", "raftAddr", string(n.trans.LocalAddr()))
 	}

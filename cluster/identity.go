@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -80,6 +81,24 @@ func (r foundingRecord) withFounders(founders map[string]incarnation) foundingRe
 	}
 	r.Founders = strings.Join(items, ",")
 	return r
+}
+
+// cluster is the id of the cluster, by which its nodes know each other. The disks of all
+// founders are part of it: so a founder whose disk was lost cannot found the same cluster
+// again, also if there is nobody to tell it that it did. ok is false while the cluster is being founded.
+func (r foundingRecord) cluster() (id [16]byte, ok bool) {
+	if r.ClusterID == "" || r.Founders == "" && !r.entered() {
+		return id, false
+	}
+	base, err := hex.DecodeString(r.ClusterID)
+	if err != nil || len(base) != len(id) {
+		return id, false // check has refused it
+	}
+	if r.Founders == "" { // from before there were incarnations
+		return [16]byte(base), true
+	}
+	sum := sha256.Sum256([]byte(r.ClusterID + "\n" + r.Founders))
+	return [16]byte(sum[:16]), true
 }
 
 // entered reports whether the node may take part in its cluster: it has, or its disk is

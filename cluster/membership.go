@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +50,13 @@ func (b backend) change(ctx context.Context, do func(m raft.Configuration) error
 	return do(m.Configuration())
 }
 
+// since is the entry that has the membership which a change goes by: if there is a newer
+// one by then, raft refuses.
+func (b backend) since() uint64 {
+	index, _ := b.members.get()
+	return index
+}
+
 // changed is what a change that raft was asked for came to.
 func (b backend) changed(ctx context.Context, f raft.IndexFuture) (index uint64, err error) {
 	err = b.await(ctx, f)
@@ -57,6 +65,8 @@ func (b backend) changed(ctx context.Context, f raft.IndexFuture) (index uint64,
 		return f.Index(), nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		return 0, b.notLeader()
+	case strings.Contains(err.Error(), "configuration changed since"): // raft has no error of its own for it
+		return 0, sema.ErrOverloaded
 	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
 		return 0, &sema.OutcomeUnknownError{Cause: err}
 	}
@@ -80,7 +90,9 @@ func (b backend) Join(ctx context.Context, req transport.JoinRequest) (index uin
 			return err
 		}
 		if stays {
-			if _, err := b.changed(ctx, committed{b.raft.Barrier(changeTimeout)}); err != nil { // what raft has may be taken back
+			barrier := b.raft.Barrier(changeTimeout)
+			b.endWithRaft(barrier)
+			if _, err := b.changed(ctx, committed{barrier}); err != nil { // what raft has may be taken back
 				return err
 			}
 			index, _ = b.members.get()
@@ -90,7 +102,7 @@ func (b backend) Join(ctx context.Context, req transport.JoinRequest) (index uin
 		if suffrage == raft.Voter {
 			add = b.raft.AddVoter
 		}
-		index, err = b.changed(ctx, add(name, raft.ServerAddress(req.RaftAddr), 0, changeTimeout))
+		index, err = b.changed(ctx, add(name, raft.ServerAddress(req.RaftAddr), b.since(), changeTimeout))
 		if err == nil {
 			b.log.Info("took in a node", "id", req.ID, "raftAddr", req.RaftAddr, "voter", suffrage == raft.Voter)
 		}
@@ -115,8 +127,11 @@ func admit(m raft.Configuration, req transport.JoinRequest) (name raft.ServerID,
 		case nodeID(s.ID) == req.ID:
 			return name, suffrage, false, refused("node %s is a member with another disk; if that is lost, remove the node first: semanode remove %s", req.ID, req.ID)
 		case string(s.Address) == req.RaftAddr:
-			return name, suffrage, false, refused("node %s has the address %s; if it is no more, remove it first: semanode remove %s", nodeID(s.ID), req.RaftAddr, nodeID(s.ID))
+			return name, suffrage, false, refused("the cluster knows node %s at the address %s: if that one has moved, start it where it is now, so that it says so; if it is gone for good, semanode remove %s", nodeID(s.ID), req.RaftAddr, nodeID(s.ID))
 		}
+	}
+	if req.Moves && !known {
+		return name, suffrage, false, fmt.Errorf("node %s is no member of this cluster: %w", req.ID, sema.ErrNotFound)
 	}
 	if founder && !known {
 		return name, suffrage, false, refused("node %s is no founding member", req.ID)
@@ -142,7 +157,7 @@ func (b backend) Remove(ctx context.Context, req transport.RemoveRequest) error 
 			}
 			return b.notLeader()
 		}
-		_, err = b.changed(ctx, b.raft.RemoveServer(member.ID, 0, changeTimeout))
+		_, err = b.changed(ctx, b.raft.RemoveServer(member.ID, b.since(), changeTimeout))
 		if err == nil {
 			b.log.Info("removed a node", "id", req.ID, "forced", req.Force)
 		}
@@ -185,7 +200,7 @@ func (b backend) answering(ctx context.Context, members []raft.Server) int {
 	for _, s := range members {
 		wg.Go(func() {
 			if s.ID != b.member() {
-				if _, err := b.askPeer(ctx, string(s.Address)); err != nil {
+				if st, err := b.askPeer(ctx, string(s.Address)); err != nil || st.ID != nodeID(s.ID) {
 					return
 				}
 			}
@@ -276,20 +291,25 @@ func (o *office) promote() {
 	}
 }
 
-// hasCaughtUp reports whether a member is no more than a moment behind.
+// hasCaughtUp reports whether a member takes part, with the disk that it was taken in
+// with, knows that it was, and is no more than a moment behind.
 func (b backend) hasCaughtUp(ctx context.Context, s raft.Server) bool {
 	ctx, cancel := context.WithTimeout(ctx, peerStatusTimeout)
 	defer cancel()
+	if i, err := b.ask(ctx, string(s.Address)); err != nil || i.Member != string(s.ID) {
+		return false
+	}
+	since, _ := b.members.get()
 	commit := b.raft.CommitIndex() // before it is asked: it cannot be there yet otherwise
 	st, err := b.askPeer(ctx, string(s.Address))
-	return err == nil && st.ID == nodeID(s.ID) && st.AppliedIndex+caughtUp >= commit
+	return err == nil && st.ID == nodeID(s.ID) && st.AppliedIndex >= since && st.AppliedIndex+caughtUp >= commit
 }
 
 func (b backend) giveVote(ctx context.Context, id raft.ServerID) {
 	err := b.change(ctx, func(m raft.Configuration) error {
 		for _, s := range m.Servers {
 			if s.ID == id && s.Suffrage == raft.Nonvoter {
-				_, err := b.changed(ctx, b.raft.AddVoter(s.ID, s.Address, 0, changeTimeout))
+				_, err := b.changed(ctx, b.raft.AddVoter(s.ID, s.Address, b.since(), changeTimeout))
 				if err == nil {
 					b.log.Info("gave a node its vote", "id", nodeID(id))
 				}

@@ -13,10 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/cluster"
 	"github.com/semanode/sema/transport"
+	"github.com/semanode/sema/transport/semav1"
 )
 
 // joins prepares a node that is to become a member of the cluster that runs.
@@ -401,4 +407,92 @@ func TestJoiningNobody(t *testing.T) {
 	if _, err := cluster.ReadFounding(cfg.DataDir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory was claimed: %v", err)
 	}
+}
+
+// TestSoleFounderLosesItsDisk: nobody founded with it, so nobody can tell it at the door. What
+// it founds anew is another cluster, and it ends when its old one asks for it.
+func TestSoleFounderLosesItsDisk(t *testing.T) {
+	h := startHarness(t, 1, func(c *cluster.Config) { c.ElectionTimeout = time.Second })
+	for _, id := range []string{"n2", "n3"} {
+		h.joins(id)
+		h.start(id)
+	}
+	h.becomes("n1", "n2", "n3")
+	before, err := h.nodes["n2"].Backend().Status(context.Background(), transport.StatusRequest{NodeOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	money := acquire(t, h.leader().Client(), "money", "alice", time.Hour)
+	h.kill("n1")
+	if err := os.RemoveAll(h.cfgs["n1"].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	again := h.start("n1")
+	eventually(t, "n1 ends", func() error {
+		if again.Err() == nil {
+			return errors.New("it goes on")
+		}
+		return nil
+	})
+	if err := again.Err(); !errors.Is(err, cluster.ErrFoundedAgain) {
+		t.Errorf("n1 ended because of %v", err)
+	}
+	<-again.Done()
+	delete(h.nodes, "n1")
+	after, err := h.nodes["n2"].Backend().Status(context.Background(), transport.StatusRequest{NodeOnly: true})
+	if err != nil || after.ClusterID != before.ClusterID {
+		t.Errorf("the cluster is %q, %v, and was %q", after.ClusterID, err, before.ClusterID)
+	}
+	for id, n := range h.nodes { // neither follows what n1 has founded
+		if info, err := n.Client().Get(context.Background(), "money"); err != nil || info.Token != money.Token || info.Owner != "alice" {
+			t.Errorf("%s has %+v, %v", id, info, err)
+		}
+	}
+}
+
+// TestNamedClusterIsJoinedWithoutItsName, which a node learns, and keeps.
+func TestNamedClusterIsJoinedWithoutItsName(t *testing.T) {
+	h := startHarness(t, 1, func(c *cluster.Config) { c.ClusterName = "prod" })
+	h.joins("n2")
+	h.start("n2")
+	h.becomes("n1", "n2")
+	h.close("n2")
+	h.start("n2") // with the very same configuration
+	h.becomes("n1", "n2")
+	h.close("n2")
+	cfg := h.cfgs["n2"]
+	cfg.ClusterName = "test"
+	if _, err := cluster.Open(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), `"prod", not to "test"`) {
+		t.Errorf("it was opened as one of another cluster: %v", err)
+	}
+	h.start("n2")
+}
+
+// TestNodesJoinAtTheRaftPort, not where clients are.
+func TestNodesJoinAtTheRaftPort(t *testing.T) {
+	h := startHarness(t, 1, nil)
+	conn, err := grpc.NewClient(h.nodes["n1"].GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err = semav1.NewSemaClient(conn).Join(ctx, &semav1.JoinRequest{Id: "n9", Incarnation: make([]byte, 16), RaftAddr: "192.0.2.1:1"})
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a client took in a node: %v", err)
+	}
+	h.becomes("n1")
+}
+
+// TestRemovedDiskDoesNotMove: the request by which a node that moved makes itself known takes
+// nobody in.
+func TestRemovedDiskDoesNotMove(t *testing.T) {
+	h := startHarness(t, 3, nil)
+	members := h.leader().Backend().(transport.Membership)
+	_, err := members.Join(context.Background(), transport.JoinRequest{ID: "n4", Incarnation: [16]byte{4}, RaftAddr: "127.0.0.1:1", Moves: true})
+	if !errors.Is(err, sema.ErrNotFound) {
+		t.Errorf("what is no member has moved: %v", err)
+	}
+	h.becomes("n1", "n2", "n3")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,9 @@ import (
 // leader its calls are decided by the log, elsewhere they return
 // [sema.NotLeaderError]. See the package documentation for its goroutines.
 type Node struct {
-	cfg       Config
-	clusterID string
-	log       hclog.Logger
-	session   *session.Session
+	cfg     Config
+	log     hclog.Logger
+	session *session.Session
 
 	record   record        // what the disk was made for
 	members  membership    // as committed
@@ -141,9 +141,7 @@ func (n *Node) open(ctx context.Context) error {
 			return fmt.Errorf("no cluster to join: %w", err)
 		}
 	}
-	if err := n.belong(founding); err != nil {
-		return err
-	}
+	n.belong(founding)
 	if err := n.openLog(founding); err != nil {
 		return err
 	}
@@ -172,7 +170,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	if err != nil {
 		return fmt.Errorf("raft address: %w", err)
 	}
-	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, TLS: n.cfg.PeerTLS, Dial: network.Dial, Logger: n.log})
+	n.mux = transport.NewMux(transport.MuxConfig{Listener: lis, TLS: n.cfg.PeerTLS, Dial: network.Dial, Logger: n.log, Claimed: n.claimed})
 	peers, err := ParsePeers(founding.Peers)
 	if err != nil {
 		return err
@@ -185,6 +183,8 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	}
 	if n.cfg.RaftAdvertise != "" {
 		self = advertised(n.cfg.RaftAdvertise)
+	} else if _, told, _ := net.SplitHostPort(string(self)); !strings.HasSuffix(lis.Addr().String(), ":"+told) {
+		n.log.Warn("others reach this node at another port than it listens on; if it has moved, say so with raft-advertise", "told", string(self), "listening", lis.Addr().String())
 	}
 	if host, _, _ := net.SplitHostPort(string(self)); founding.Joined && net.ParseIP(host).IsUnspecified() {
 		return invalid("raft-advertise", "", "HOST:PORT at which other nodes reach this one, as raft-addr names no host")
@@ -210,15 +210,20 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 }
 
 // belong makes the node one of this cluster.
-func (n *Node) belong(founding foundingRecord) error {
-	id, err := hex.DecodeString(founding.ClusterID)
-	if err != nil || len(id) != 16 {
-		return fmt.Errorf("%s is damaged: cluster id %q", foundingFile, founding.ClusterID)
-	}
-	n.clusterID = founding.ClusterID
+func (n *Node) belong(founding foundingRecord) {
 	n.record.set(founding)
-	n.mux.Found([16]byte(id))
-	return nil
+	if id, known := founding.cluster(); known {
+		n.mux.Found(id)
+	}
+}
+
+// clusterID is the cluster's id in hexadecimal, "" while it is being founded.
+func (n *Node) clusterID() string {
+	id, known := n.record.get().cluster()
+	if !known {
+		return ""
+	}
+	return hex.EncodeToString(id[:])
 }
 
 // advertisedGRPC is what clients are told: nothing, rather than an address that
@@ -242,7 +247,7 @@ func (n *Node) start() {
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
 		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
-			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, Logger: n.log, Access: n.access, InsecureTokens: n.cfg.InsecureTokens || n.cfg.Insecure})
+			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, FromClients: true, Logger: n.log, Access: n.access, InsecureTokens: n.cfg.InsecureTokens || n.cfg.Insecure})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)

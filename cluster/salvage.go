@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -45,9 +44,9 @@ func SaveDirectory(ctx context.Context, dir string, to io.Writer, progress func(
 	h := backup.Header{ClusterName: s.founding.ClusterName, NodeID: s.founding.NodeID, Source: backup.Directory,
 		Members: backupMembers(s.members), Taken: time.Now(), Facts: state.Facts()}
 	h.Facts.Index, h.Facts.Term = s.index, s.term
-	id, err := hex.DecodeString(s.founding.ClusterID)
-	if err != nil || copy(h.ClusterID[:], id) != len(h.ClusterID) {
-		return fmt.Errorf("%s is damaged: cluster id %q", foundingFile, s.founding.ClusterID)
+	known := false
+	if h.ClusterID, known = s.founding.cluster(); !known {
+		return fmt.Errorf("data directory %s was never used: its cluster was not founded", s.dir)
 	}
 	return backup.Write(to, h, state.WriteSnapshot)
 }

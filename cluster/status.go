@@ -39,7 +39,7 @@ func (n *Node) IsLeader() bool { return n.office.Load() != nil }
 // Status implements [transport.Backend]: this node and, asked at the same time,
 // the others. It takes as long as the slowest of them, a second at most.
 func (b backend) Status(ctx context.Context, req transport.StatusRequest) (transport.ClusterStatus, error) {
-	st := transport.ClusterStatus{ClusterID: b.clusterID, Nodes: []transport.NodeStatus{b.nodeStatus()}}
+	st := transport.ClusterStatus{ClusterID: b.clusterID(), Nodes: []transport.NodeStatus{b.nodeStatus()}}
 	if req.NodeOnly {
 		return st, nil
 	}

@@ -28,6 +28,8 @@ type Identity struct {
 	ClusterName string
 	Founders    string   // as ID=HOST:PORT,...
 	Restored    string   // what the cluster was made of, if that was a backup
+	Disks       string   // of the founders, as ID=hexadecimal,...; "": the cluster is being founded
+	Member      string   // as which it is a member; "": it takes no part yet
 	Founded     bool     // it has taken part in its cluster, and may have voted
 	Known       [16]byte // the disk with which the asker founded the cluster; zero: not known
 	// MembershipIndex is the entry of the log that has the membership of which IsMember
@@ -55,7 +57,7 @@ func NewDoorServer(d Door) *DoorServer {
 		grpc.MaxConcurrentStreams(16),
 		grpc.ConnectionTimeout(3*time.Second),
 		grpc.MaxHeaderListSize(4<<10),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Second, Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Second, MaxConnectionAge: 10 * time.Second, MaxConnectionAgeGrace: time.Second, Time: 10 * time.Second, Timeout: 5 * time.Second}),
 	)}
 	semav1.RegisterDoorServer(s.grpc, doorHandler{door: d})
 	return s
@@ -79,7 +81,7 @@ func (h doorHandler) Identify(_ context.Context, m *semav1.IdentifyRequest) (*se
 		return nil, ErrorToStatus(err)
 	}
 	i := h.door.Identify(in)
-	resp := &semav1.IdentifyResponse{Id: i.ID, Incarnation: i.Incarnation[:], ClusterName: i.ClusterName, Founders: i.Founders, Restored: i.Restored, Founded: i.Founded,
+	resp := &semav1.IdentifyResponse{Id: i.ID, Incarnation: i.Incarnation[:], ClusterName: i.ClusterName, Founders: i.Founders, Restored: i.Restored, FounderDisks: i.Disks, Member: i.Member, Founded: i.Founded,
 		Known: i.Known[:], MembershipIndex: i.MembershipIndex, IsMember: i.IsMember, LeaderRaftAddr: i.LeaderRaftAddr}
 	if i.ClusterID != [16]byte{} {
 		resp.ClusterId = i.ClusterID[:]
@@ -111,7 +113,7 @@ func AskDoor(ctx context.Context, addr string, dial func(ctx context.Context, ad
 		return Identity{}, ErrorFromStatus(err)
 	}
 	i := Identity{ID: m.GetId(), Incarnation: incarnation(m.GetIncarnation()), ClusterID: incarnation(m.GetClusterId()), ClusterName: m.GetClusterName(),
-		Founders: m.GetFounders(), Restored: m.GetRestored(), Founded: m.GetFounded(), Known: incarnation(m.GetKnown()), MembershipIndex: m.GetMembershipIndex(),
+		Founders: m.GetFounders(), Restored: m.GetRestored(), Disks: m.GetFounderDisks(), Member: m.GetMember(), Founded: m.GetFounded(), Known: incarnation(m.GetKnown()), MembershipIndex: m.GetMembershipIndex(),
 		IsMember: m.GetIsMember(), LeaderRaftAddr: m.GetLeaderRaftAddr()}
 	if validateNodeID(i.ID) != nil {
 		return i, &sema.InvalidError{Field: "id", Value: i.ID[:min(len(i.ID), 64)], Limit: "a node's id"}

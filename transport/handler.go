@@ -33,12 +33,14 @@ type handler struct {
 	// stopping ends when the server stops: nothing waits for a leader any more.
 	stopping  context.Context
 	fromNodes bool // callers are nodes
+	// fromClients is whether callers are clients, who cannot take nodes in.
+	fromClients bool
 	// inProcess is the handler for callers in this process.
 	inProcess *Local
 }
 
 func newHandler(cfg ServerConfig, stopping context.Context) *handler {
-	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, fromNodes: cfg.FromNodes, calls: cfg.Calls, tracing: tracing{cfg.Tracer}}
+	h := &handler{nodeID: cfg.NodeID, backend: cfg.Backend, peers: cfg.Peers, leaders: cfg.Leaders, stopping: stopping, fromNodes: cfg.FromNodes, fromClients: cfg.FromClients, calls: cfg.Calls, tracing: tracing{cfg.Tracer}}
 	h.inProcess = &Local{handler: h}
 	return h
 }

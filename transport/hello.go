@@ -18,6 +18,7 @@ const (
 	helloVersion = 2
 	helloSize    = len(helloMagic) + 2 + 16 + 1
 	maxMember    = 128              // bytes
+	maxGuests    = 64               // at a time: each asks one question
 	helloTimeout = 3 * time.Second  // for the TLS handshake, too
 	maxHellos    = 2 * maxStrangers // with those that were closed and have not noticed yet
 )
@@ -146,6 +147,9 @@ func (m *Mux) judge(version byte, kind StreamKind, cluster [16]byte, member []by
 	case ours == [16]byte{}: // it does not know it yet
 		return helloNoMember
 	case cluster != ours:
+		if kind == RaftStream && len(member) > 0 && string(member) == self && m.cfg.Claimed != nil {
+			m.cfg.Claimed()
+		}
 		return helloOtherCluster
 	case kind == RaftStream && self == "":
 		return helloNoMember

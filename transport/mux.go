@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -36,6 +37,9 @@ type MuxConfig struct {
 	// Dial connects to another node's port. TCP if nil.
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 	Logger hclog.Logger
+	// Claimed, if set, is called when nodes of another cluster have this node for a member
+	// of theirs, by the name that it has in its own. It must not block.
+	Claimed func()
 }
 
 // Mux shares one port between raft and forwarded calls, so that a node has one
@@ -54,6 +58,7 @@ type Mux struct {
 	life      context.Context // of connections that are being made
 	end       context.CancelFunc
 	strangers strangers
+	guests    strangers     // those who were let in as guests, of whom there are few at a time
 	hellos    chan struct{} // bounds the goroutines that hear them
 	refusals  *refusals
 	wg        sync.WaitGroup
@@ -79,6 +84,7 @@ func NewMux(cfg MuxConfig) *Mux {
 		streams:   map[StreamKind]chan net.Conn{RaftStream: make(chan net.Conn), GRPCStream: make(chan net.Conn), GuestStream: make(chan net.Conn)},
 		closing:   make(chan struct{}),
 		strangers: strangers{most: maxStrangers},
+		guests:    strangers{most: maxGuests},
 		hellos:    make(chan struct{}, maxHellos),
 		refusals:  newRefusals(cfg.Logger),
 		conns:     map[*muxConn]struct{}{},
@@ -219,6 +225,12 @@ func (m *Mux) welcome(own *muxConn, place *list.Element) {
 		}
 		return
 	}
+	if kind == GuestStream {
+		place, gone := m.guests.come(own)
+		if own.guest.Store(place); gone != nil {
+			_ = gone.Close() // whoever serves it learns of it
+		}
+	}
 	select {
 	case m.streams[kind] <- conn:
 	case <-m.closing:
@@ -240,13 +252,17 @@ func (m *Mux) own(raw net.Conn) (*muxConn, error) {
 
 type muxConn struct {
 	net.Conn
-	mux *Mux
+	mux   *Mux
+	guest atomic.Pointer[list.Element] // its place among the guests
 }
 
 func (c *muxConn) Close() error {
 	c.mux.mu.Lock()
 	delete(c.mux.conns, c)
 	c.mux.mu.Unlock()
+	if place := c.guest.Load(); place != nil {
+		c.mux.guests.leave(place)
+	}
 	return c.Conn.Close()
 }
 

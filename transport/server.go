@@ -58,6 +58,8 @@ type ServerConfig struct {
 	// FromNodes is for the port that nodes reach each other at: on whose account a call
 	// counts that was passed on is then what its metadata says.
 	FromNodes bool
+	// FromClients is for the port of clients: nodes cannot join there.
+	FromClients bool
 }
 
 // maxStreams bounds the calls of one connection that are open at once, and with them what a

@@ -103,7 +103,12 @@ type IdentifyResponse struct {
 	// Where nodes reach the leader, if it is known.
 	LeaderRaftAddr string `protobuf:"bytes,10,opt,name=leader_raft_addr,json=leaderRaftAddr,proto3" json:"leader_raft_addr,omitempty"`
 	// What the cluster was made of, if that was a backup; part of its id.
-	Restored      string `protobuf:"bytes,11,opt,name=restored,proto3" json:"restored,omitempty"`
+	Restored string `protobuf:"bytes,11,opt,name=restored,proto3" json:"restored,omitempty"`
+	// The disks of the founders, as ID=hexadecimal,...; part of the cluster's id. Empty
+	// while the cluster is being founded.
+	FounderDisks string `protobuf:"bytes,12,opt,name=founder_disks,json=founderDisks,proto3" json:"founder_disks,omitempty"`
+	// As which the node is a member; empty before it takes part.
+	Member        string `protobuf:"bytes,13,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +220,20 @@ func (x *IdentifyResponse) GetRestored() string {
 	return ""
 }
 
+func (x *IdentifyResponse) GetFounderDisks() string {
+	if x != nil {
+		return x.FounderDisks
+	}
+	return ""
+}
+
+func (x *IdentifyResponse) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
 var File_sema_v1_door_proto protoreflect.FileDescriptor
 
 const file_sema_v1_door_proto_rawDesc = "" +
@@ -223,7 +242,7 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	"\x0fIdentifyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\tR\x06member\"\xe0\x02\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\"\x9d\x03\n" +
 	"\x10IdentifyResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1d\n" +
@@ -237,7 +256,9 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	"\tis_member\x18\t \x01(\bR\bisMember\x12(\n" +
 	"\x10leader_raft_addr\x18\n" +
 	" \x01(\tR\x0eleaderRaftAddr\x12\x1a\n" +
-	"\brestored\x18\v \x01(\tR\brestored2G\n" +
+	"\brestored\x18\v \x01(\tR\brestored\x12#\n" +
+	"\rfounder_disks\x18\f \x01(\tR\ffounderDisks\x12\x16\n" +
+	"\x06member\x18\r \x01(\tR\x06member2G\n" +
 	"\x04Door\x12?\n" +
 	"\bIdentify\x12\x18.sema.v1.IdentifyRequest\x1a\x19.sema.v1.IdentifyResponseB2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
 

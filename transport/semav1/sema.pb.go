@@ -1737,7 +1737,9 @@ type JoinRequest struct {
 	// Of the node's disk, 16 bytes; empty for a founding member with its address.
 	Incarnation []byte `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Where other nodes reach it.
-	RaftAddr      string `protobuf:"bytes,3,opt,name=raft_addr,json=raftAddr,proto3" json:"raft_addr,omitempty"`
+	RaftAddr string `protobuf:"bytes,3,opt,name=raft_addr,json=raftAddr,proto3" json:"raft_addr,omitempty"`
+	// It is a member, and only its address may have changed. NOT_FOUND if it is none.
+	Moves         bool `protobuf:"varint,4,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1791,6 +1793,13 @@ func (x *JoinRequest) GetRaftAddr() string {
 		return x.RaftAddr
 	}
 	return ""
+}
+
+func (x *JoinRequest) GetMoves() bool {
+	if x != nil {
+		return x.Moves
+	}
+	return false
 }
 
 type JoinResponse struct {
@@ -2862,11 +2871,12 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12\x14\n" +
 	"\x05error\x18\t \x01(\tR\x05error\x12\x14\n" +
 	"\x05voter\x18\n" +
-	" \x01(\bR\x05voter\"\\\n" +
+	" \x01(\bR\x05voter\"r\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1b\n" +
-	"\traft_addr\x18\x03 \x01(\tR\braftAddr\"$\n" +
+	"\traft_addr\x18\x03 \x01(\tR\braftAddr\x12\x14\n" +
+	"\x05moves\x18\x04 \x01(\bR\x05moves\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"5\n" +
 	"\rRemoveRequest\x12\x0e\n" +
