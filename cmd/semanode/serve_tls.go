@@ -31,7 +31,7 @@ func addServeTLS(cmd *cobra.Command, cfg *cluster.Config) *serveTLS {
 	t := &serveTLS{}
 	flags.StringVar(&t.cert, "tls-cert", "", "`FILE` with the certificate that clients see; speaks TLS with them")
 	flags.StringVar(&t.key, "tls-key", "", "`FILE` with its key")
-	flags.StringVar(&t.clientCA, "tls-client-ca", "", "`FILE` with the authority that clients must have a certificate of;\nwithout it any client is let in")
+	flags.StringVar(&t.clientCA, "tls-client-ca", "", "`FILE` with the authority that clients must have a certificate of;\nwithout it any client is let in. With --access-file a token does,\ntoo, and without either nothing is allowed")
 	flags.StringVar(&t.peerCA, "peer-tls-ca", "", "`FILE` with the authority of the nodes; they speak TLS with each\nother and let nobody in who has no node's certificate of it")
 	flags.StringVar(&t.peerCert, "peer-tls-cert", "", "`FILE` with the certificate that other nodes see, with the name\nnode.sema in it (default --tls-cert)")
 	flags.StringVar(&t.peerKey, "peer-tls-key", "", "`FILE` with its key (default --tls-key)")
@@ -55,7 +55,8 @@ func (t *serveTLS) apply(cfg *cluster.Config, logger hclog.Logger) error {
 	}
 	switch {
 	case t.cert != "" || t.key != "":
-		if files := open("TLS for clients (--tls-cert, --tls-key, --tls-client-ca)", tlsfiles.Config{Cert: t.cert, Key: t.key, CA: t.clientCA, Use: tlsfiles.Server}); files != nil {
+		if files := open("TLS for clients (--tls-cert, --tls-key, --tls-client-ca)", tlsfiles.Config{Cert: t.cert, Key: t.key, CA: t.clientCA, Use: tlsfiles.Server,
+			Optional: cfg.AccessFile != ""}); files != nil {
 			cfg.TLS = files.Server()
 		}
 	case t.clientCA != "":

@@ -43,6 +43,9 @@ type Config struct {
 	// one, put both into the file for a while.
 	CA  string
 	Use Use
+	// Optional lets clients in at a [Server] without a certificate, too; one that they show
+	// must come from CA all the same. It is for ports where a token says who asks.
+	Optional bool
 	// Logger is told what is used, what cannot be, and what expires soon. Nil: nobody is.
 	Logger hclog.Logger
 }

@@ -79,6 +79,9 @@ func (c contents) check(cfg Config, now time.Time) (*material, error) {
 	m.server = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: shown, SessionTicketsDisabled: true} // every connection shows its certificate
 	if pool != nil {
 		m.server.ClientCAs, m.server.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		if cfg.Optional {
+			m.server.ClientAuth = tls.VerifyClientCertIfGiven
+		}
 	}
 	return m, nil
 }
