@@ -38,6 +38,9 @@ var (
 	ErrAttemptFinished = errors.New("sema: attempt already finished")
 	// ErrClosed: the client or node was closed. Nothing was changed.
 	ErrClosed = errors.New("sema: closed")
+	// ErrUpgrading: some node of the cluster is of a version that does not know what was
+	// asked for. Nothing was changed. Upgrade all nodes.
+	ErrUpgrading = errors.New("sema: not all nodes know this yet, upgrade them")
 	// ErrMembership: the cluster's members cannot be changed like that, or this node is
 	// none of them. Nothing was changed.
 	ErrMembership = errors.New("sema: membership")

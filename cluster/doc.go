@@ -60,6 +60,7 @@
 //	watchDeadlines the heaps of deadlines, the sweep        ticks, and the next deadline
 //	watchLines     who in line is gone, who stands where    ticks
 //	promote        gives members a vote that have caught up ticks
+//	survey         which entries all members know           ticks until all know those of this build
 //	census         counts the overdue; with metrics only    ticks
 //
 // A goroutine waits for each of raft's futures. Raft leaves futures without an

@@ -134,7 +134,7 @@ func (n *Node) Identify(in transport.Introduction) transport.Identity {
 	founders, _ := r.founders()
 	i := transport.Identity{ID: r.NodeID, Incarnation: own, ClusterName: r.ClusterName, Founders: r.Peers, Restored: r.Restored, Founded: r.entered(), Known: founders[in.ID]}
 	i.ClusterID, _ = r.cluster()
-	i.Disks = r.Founders
+	i.Disks, i.Level = r.Founders, n.level()
 	if r.entered() {
 		i.Member = string(r.member())
 	}
@@ -232,7 +232,7 @@ func (n *Node) askToJoin(ctx context.Context, addrs []string, moves bool) (index
 		return 0, err
 	}
 	r := n.record.get()
-	req := &semav1.JoinRequest{Id: r.NodeID, RaftAddr: string(n.trans.LocalAddr()), Moves: moves}
+	req := &semav1.JoinRequest{Id: r.NodeID, RaftAddr: string(n.trans.LocalAddr()), Moves: moves, Level: uint32(n.level())}
 	if own, _ := r.incarnation(); r.Joined {
 		req.Incarnation = own[:]
 	}

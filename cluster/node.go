@@ -114,6 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		n.meters = newMeters()
 	}
 	n.tracer.init(cfg.TracerProvider)
+	n.machine.Know(n.level())
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.releaseAll())
 	}
@@ -183,7 +184,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 	}
 	if n.cfg.RaftAdvertise != "" {
 		self = advertised(n.cfg.RaftAdvertise)
-	} else if _, told, _ := net.SplitHostPort(string(self)); !strings.HasSuffix(lis.Addr().String(), ":"+told) {
+	} else if _, told, _ := net.SplitHostPort(string(self)); !strings.HasSuffix(n.cfg.RaftAddr, ":0") && !strings.HasSuffix(lis.Addr().String(), ":"+told) {
 		n.log.Warn("others reach this node at another port than it listens on; if it has moved, say so with raft-advertise", "told", string(self), "listening", lis.Addr().String())
 	}
 	if host, _, _ := net.SplitHostPort(string(self)); founding.Joined && net.ParseIP(host).IsUnspecified() {

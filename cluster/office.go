@@ -27,6 +27,7 @@ type office struct {
 	// deadline, the others when they are in the way or were forgotten.
 	awaited *expiry
 	waiters *waiters
+	level   atomic.Int32 // of the members, up to which commands are proposed
 	queue   chan *proposal
 	queued  atomic.Int64  // commands in queue
 	wakeAt  atomic.Int64  // how many of them the proposer waits for
@@ -80,6 +81,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 	wg.Go(o.watchDeadlines)
 	wg.Go(o.watchLines)
 	wg.Go(o.promote)
+	wg.Go(o.survey)
 	if n.meters.on {
 		wg.Go(o.census)
 	}
@@ -121,6 +123,7 @@ func (n *Node) openOffice(ctx context.Context) (*office, error) {
 				ended:   make(chan struct{}),
 			}
 			o.wakeAt.Store(never)
+			o.level.Store(int32(n.machine.Level()))
 			if _, err = o.await(o.launch(nil)); err == nil {
 				return o, nil
 			}

@@ -150,6 +150,11 @@ func (o *office) answerTo(ctx context.Context, p *proposal) ([]fsm.Result, error
 // enqueue never blocks: the queue is bounded by its commands, and beyond the
 // bound the answer is [sema.ErrOverloaded].
 func (o *office) enqueue(p *proposal) error {
+	for i := range p.commands {
+		if err := o.fit(&p.commands[i]); err != nil {
+			return err
+		}
+	}
 	n := int64(len(p.commands))
 	queued := o.queued.Add(n)
 	if queued > int64(cap(o.queue)) {

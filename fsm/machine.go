@@ -14,6 +14,7 @@ type Machine struct {
 	state   *state
 	applied struct{ index, term uint64 } // of the last entry, since the machine was made or restored
 
+	knows   int       // the highest level, see [Level]
 	scratch []Command // Apply's own, used again for each entry
 
 	failOnce sync.Once
@@ -25,7 +26,7 @@ var _ raft.FSM = (*Machine)(nil)
 
 // New returns an empty machine.
 func New() *Machine {
-	return &Machine{state: newState(), failed: make(chan struct{})}
+	return &Machine{state: newState(), knows: Level, failed: make(chan struct{})}
 }
 
 // Apply carries out one log entry and returns a []Result, one for each command
@@ -36,9 +37,12 @@ func (m *Machine) Apply(entry *raft.Log) any {
 		return err
 	}
 	batch, err := decodeBatch(entry.Data, m.scratch)
+	if err == nil {
+		err = m.tooNew(batch.Commands)
+	}
 	if err != nil {
 		return m.fail(fmt.Errorf("log entry %d (term %d) cannot be applied: %w; "+
-			"upgrade this node, or remove its data directory and let it catch up from the others", entry.Index, entry.Term, err))
+			"upgrade this node", entry.Index, entry.Term, err))
 	}
 	m.scratch = batch.Commands
 	results := make([]Result, len(batch.Commands))
@@ -49,6 +53,7 @@ func (m *Machine) Apply(entry *raft.Log) any {
 		m.state.advance(batch.Stamp)
 	}
 	for i := range batch.Commands {
+		m.state.level = max(m.state.level, uint64(batch.Commands[i].Level()))
 		results[i] = m.state.apply(&batch.Commands[i])
 	}
 	return results
@@ -76,6 +81,9 @@ func (m *Machine) Restore(snapshot io.ReadCloser) error {
 	restored, err := readSnapshot(snapshot)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
+	}
+	if int(restored.level) > m.knows {
+		return fmt.Errorf("snapshot: of level %d, this build knows %d: upgrade this node", restored.level, m.knows)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -111,6 +111,10 @@ func (d *snapshotDecoder) stateRecord(body []byte) error {
 			f.uint(&st.tickets.last)
 		case 8:
 			f.uint(&d.tickets)
+		case 9:
+			if f.uint(&st.level); st.level <= LevelBase || st.level > Level {
+				f.fail("level %d, this build knows %d", st.level, Level)
+			}
 		default:
 			f.unknown("state")
 		}

@@ -38,6 +38,7 @@ type capture struct {
 	clock      Time
 	wallOffset int64
 	lastToken  uint64
+	level      uint64
 	turnAt     Time
 	semaphores rows[string, *semaphore]
 	clients    [2]rows[sema.ClientID, *client] // young, old
@@ -60,6 +61,7 @@ func (st *state) capture(mu *sync.RWMutex) *capture {
 		clock:      st.clock,
 		wallOffset: st.wallOffset,
 		lastToken:  st.lastToken,
+		level:      st.level,
 		turnAt:     st.clients.turnAt,
 		semaphores: st.semaphores.capture(),
 		clients:    [2]rows[sema.ClientID, *client]{st.clients.young.capture(), st.clients.old.capture()},
@@ -103,7 +105,11 @@ func (c *capture) write(to io.Writer) error {
 		b = appendUint(b, 5, uint64(c.semaphores.Len()))
 		b = appendUint(b, 6, uint64(c.clients[0].Len()+c.clients[1].Len()))
 		b = appendUint(b, 7, c.lastTicket)
-		return appendUint(b, 8, uint64(c.tickets.Len()))
+		b = appendUint(b, 8, uint64(c.tickets.Len()))
+		if c.level > LevelBase {
+			b = appendUint(b, 9, c.level)
+		}
+		return b
 	})
 	var holders [][]hold
 	var holds []hold // of all of a page

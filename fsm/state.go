@@ -13,6 +13,7 @@ type state struct {
 	clock      Time
 	wallOffset int64 // wall clock minus clock, see followWall
 	lastToken  uint64
+	level      uint64 // the highest that was decided at; 0 is 1
 	semaphores table[string, *semaphore]
 	clients    clients
 	tickets    tickets

@@ -37,6 +37,7 @@ type Identity struct {
 	MembershipIndex uint64
 	IsMember        bool
 	LeaderRaftAddr  string // "": none is known
+	Level           int    // up to which it knows log entries
 }
 
 // Door answers those who are not members yet, or may be no more.
@@ -82,7 +83,7 @@ func (h doorHandler) Identify(_ context.Context, m *semav1.IdentifyRequest) (*se
 	}
 	i := h.door.Identify(in)
 	resp := &semav1.IdentifyResponse{Id: i.ID, Incarnation: i.Incarnation[:], ClusterName: i.ClusterName, Founders: i.Founders, Restored: i.Restored, FounderDisks: i.Disks, Member: i.Member, Founded: i.Founded,
-		Known: i.Known[:], MembershipIndex: i.MembershipIndex, IsMember: i.IsMember, LeaderRaftAddr: i.LeaderRaftAddr}
+		Known: i.Known[:], MembershipIndex: i.MembershipIndex, IsMember: i.IsMember, LeaderRaftAddr: i.LeaderRaftAddr, Level: uint32(i.Level)}
 	if i.ClusterID != [16]byte{} {
 		resp.ClusterId = i.ClusterID[:]
 	}
@@ -114,7 +115,7 @@ func AskDoor(ctx context.Context, addr string, dial func(ctx context.Context, ad
 	}
 	i := Identity{ID: m.GetId(), Incarnation: incarnation(m.GetIncarnation()), ClusterID: incarnation(m.GetClusterId()), ClusterName: m.GetClusterName(),
 		Founders: m.GetFounders(), Restored: m.GetRestored(), Disks: m.GetFounderDisks(), Member: m.GetMember(), Founded: m.GetFounded(), Known: incarnation(m.GetKnown()), MembershipIndex: m.GetMembershipIndex(),
-		IsMember: m.GetIsMember(), LeaderRaftAddr: m.GetLeaderRaftAddr()}
+		IsMember: m.GetIsMember(), LeaderRaftAddr: m.GetLeaderRaftAddr(), Level: max(1, int(m.GetLevel()))}
 	if validateNodeID(i.ID) != nil {
 		return i, &sema.InvalidError{Field: "id", Value: i.ID[:min(len(i.ID), 64)], Limit: "a node's id"}
 	}

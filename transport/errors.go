@@ -34,6 +34,7 @@ var errorTable = []struct {
 	{sema.ErrDenied, semav1.ErrorCode_DENIED, codes.PermissionDenied},
 	{sema.ErrUnauthenticated, semav1.ErrorCode_UNAUTHENTICATED, codes.Unauthenticated},
 	{sema.ErrLimit, semav1.ErrorCode_LIMIT, codes.ResourceExhausted},
+	{sema.ErrUpgrading, semav1.ErrorCode_UPGRADING, codes.FailedPrecondition},
 }
 
 // ErrorToStatus turns an error of a Backend into what travels. Errors of the

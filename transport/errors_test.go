@@ -37,6 +37,7 @@ var crossing = []struct {
 	{sema.ErrDenied, 10, codes.PermissionDenied},
 	{sema.ErrUnauthenticated, 11, codes.Unauthenticated},
 	{sema.ErrLimit, 12, codes.ResourceExhausted},
+	{sema.ErrUpgrading, 13, codes.FailedPrecondition},
 }
 
 // cross sends an error the way it travels: as a status that was encoded.

@@ -34,6 +34,7 @@ type JoinRequest struct {
 	// in the stead of the one that it was. Zero: a founding member, which has one already.
 	Incarnation [16]byte
 	RaftAddr    string // host:port at which other nodes reach it
+	Level       int    // up to which it knows log entries, see package fsm
 	Moves       bool   // it is a member, and only RaftAddr may be new; [sema.ErrNotFound] if it is none
 }
 
@@ -80,7 +81,7 @@ func (h *handler) Join(ctx context.Context, m *semav1.JoinRequest) (*semav1.Join
 		if h.fromClients {
 			return nil, status.Error(codes.PermissionDenied, "nodes join at the raft port")
 		}
-		req := JoinRequest{ID: m.GetId(), RaftAddr: m.GetRaftAddr(), Moves: m.GetMoves()}
+		req := JoinRequest{ID: m.GetId(), RaftAddr: m.GetRaftAddr(), Moves: m.GetMoves(), Level: max(1, int(m.GetLevel()))}
 		if n := copy(req.Incarnation[:], m.GetIncarnation()); n != len(m.GetIncarnation()) || n != 0 && n != len(req.Incarnation) {
 			return nil, &sema.InvalidError{Field: "incarnation", Value: strconv.Itoa(len(m.GetIncarnation())) + " bytes", Limit: "none, or 16 bytes"}
 		}

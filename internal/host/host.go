@@ -28,6 +28,9 @@ type Host struct {
 	Clock Clock
 	// WrapTransport puts something before raft's transport.
 	WrapTransport func(raft.Transport) raft.Transport
+	// Level, unless zero, is up to which a node knows log entries, like one of an older
+	// version: for tests of clusters of several versions.
+	Level int
 	// Opened is told about the state machine before raft runs.
 	Opened func(*fsm.Machine)
 }

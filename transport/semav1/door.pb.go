@@ -108,7 +108,9 @@ type IdentifyResponse struct {
 	// while the cluster is being founded.
 	FounderDisks string `protobuf:"bytes,12,opt,name=founder_disks,json=founderDisks,proto3" json:"founder_disks,omitempty"`
 	// As which the node is a member; empty before it takes part.
-	Member        string `protobuf:"bytes,13,opt,name=member,proto3" json:"member,omitempty"`
+	Member string `protobuf:"bytes,13,opt,name=member,proto3" json:"member,omitempty"`
+	// Up to which level the node knows log entries. 0 is 1.
+	Level         uint32 `protobuf:"varint,14,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -234,6 +236,13 @@ func (x *IdentifyResponse) GetMember() string {
 	return ""
 }
 
+func (x *IdentifyResponse) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 var File_sema_v1_door_proto protoreflect.FileDescriptor
 
 const file_sema_v1_door_proto_rawDesc = "" +
@@ -242,7 +251,7 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	"\x0fIdentifyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\tR\x06member\"\x9d\x03\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\"\xb3\x03\n" +
 	"\x10IdentifyResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1d\n" +
@@ -258,7 +267,8 @@ const file_sema_v1_door_proto_rawDesc = "" +
 	" \x01(\tR\x0eleaderRaftAddr\x12\x1a\n" +
 	"\brestored\x18\v \x01(\tR\brestored\x12#\n" +
 	"\rfounder_disks\x18\f \x01(\tR\ffounderDisks\x12\x16\n" +
-	"\x06member\x18\r \x01(\tR\x06member2G\n" +
+	"\x06member\x18\r \x01(\tR\x06member\x12\x14\n" +
+	"\x05level\x18\x0e \x01(\rR\x05level2G\n" +
 	"\x04Door\x12?\n" +
 	"\bIdentify\x12\x18.sema.v1.IdentifyRequest\x1a\x19.sema.v1.IdentifyResponseB2Z0github.com/semanode/sema/transport/semav1;semav1b\x06proto3"
 

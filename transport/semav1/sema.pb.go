@@ -109,6 +109,7 @@ const (
 	ErrorCode_DENIED                 ErrorCode = 10
 	ErrorCode_UNAUTHENTICATED        ErrorCode = 11
 	ErrorCode_LIMIT                  ErrorCode = 12
+	ErrorCode_UPGRADING              ErrorCode = 13
 )
 
 // Enum value maps for ErrorCode.
@@ -127,6 +128,7 @@ var (
 		10: "DENIED",
 		11: "UNAUTHENTICATED",
 		12: "LIMIT",
+		13: "UPGRADING",
 	}
 	ErrorCode_value = map[string]int32{
 		"ERROR_CODE_UNSPECIFIED": 0,
@@ -142,6 +144,7 @@ var (
 		"DENIED":                 10,
 		"UNAUTHENTICATED":        11,
 		"LIMIT":                  12,
+		"UPGRADING":              13,
 	}
 )
 
@@ -1739,7 +1742,9 @@ type JoinRequest struct {
 	// Where other nodes reach it.
 	RaftAddr string `protobuf:"bytes,3,opt,name=raft_addr,json=raftAddr,proto3" json:"raft_addr,omitempty"`
 	// It is a member, and only its address may have changed. NOT_FOUND if it is none.
-	Moves         bool `protobuf:"varint,4,opt,name=moves,proto3" json:"moves,omitempty"`
+	Moves bool `protobuf:"varint,4,opt,name=moves,proto3" json:"moves,omitempty"`
+	// Up to which level the node knows log entries. 0 is 1.
+	Level         uint32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1800,6 +1805,13 @@ func (x *JoinRequest) GetMoves() bool {
 		return x.Moves
 	}
 	return false
+}
+
+func (x *JoinRequest) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
 }
 
 type JoinResponse struct {
@@ -2871,12 +2883,13 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12\x14\n" +
 	"\x05error\x18\t \x01(\tR\x05error\x12\x14\n" +
 	"\x05voter\x18\n" +
-	" \x01(\bR\x05voter\"r\n" +
+	" \x01(\bR\x05voter\"\x88\x01\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1b\n" +
 	"\traft_addr\x18\x03 \x01(\tR\braftAddr\x12\x14\n" +
-	"\x05moves\x18\x04 \x01(\bR\x05moves\"$\n" +
+	"\x05moves\x18\x04 \x01(\bR\x05moves\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\rR\x05level\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"5\n" +
 	"\rRemoveRequest\x12\x0e\n" +
@@ -2940,7 +2953,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\bACQUIRED\x10\x01\x12\x1d\n" +
 	"\x19RELEASED_IN_THE_MEAN_TIME\x10\x02\x12\x19\n" +
 	"\x15OWNED_BY_SOMEONE_ELSE\x10\x03\x12\x13\n" +
-	"\x0fFORCED_RELEASED\x10\x04*\xe4\x01\n" +
+	"\x0fFORCED_RELEASED\x10\x04*\xf3\x01\n" +
 	"\tErrorCode\x12\x1a\n" +
 	"\x16ERROR_CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aINVALID\x10\x01\x12\f\n" +
@@ -2960,7 +2973,8 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x06DENIED\x10\n" +
 	"\x12\x13\n" +
 	"\x0fUNAUTHENTICATED\x10\v\x12\t\n" +
-	"\x05LIMIT\x10\f2\xb5\x06\n" +
+	"\x05LIMIT\x10\f\x12\r\n" +
+	"\tUPGRADING\x10\r2\xb5\x06\n" +
 	"\x04Sema\x12<\n" +
 	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
 	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +

@@ -478,8 +478,10 @@ type State struct {
 	SemaphoreCount uint64 `protobuf:"varint,5,opt,name=semaphore_count,json=semaphoreCount,proto3" json:"semaphore_count,omitempty"`
 	ClientCount    uint64 `protobuf:"varint,6,opt,name=client_count,json=clientCount,proto3" json:"client_count,omitempty"`
 	// The highest number that a ticket was given.
-	LastTicket    uint64 `protobuf:"varint,7,opt,name=last_ticket,json=lastTicket,proto3" json:"last_ticket,omitempty"`
-	TicketCount   uint64 `protobuf:"varint,8,opt,name=ticket_count,json=ticketCount,proto3" json:"ticket_count,omitempty"`
+	LastTicket  uint64 `protobuf:"varint,7,opt,name=last_ticket,json=lastTicket,proto3" json:"last_ticket,omitempty"`
+	TicketCount uint64 `protobuf:"varint,8,opt,name=ticket_count,json=ticketCount,proto3" json:"ticket_count,omitempty"`
+	// The highest level of a command that was decided, if it is above 1.
+	Level         uint64 `protobuf:"varint,9,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -566,6 +568,13 @@ func (x *State) GetLastTicket() uint64 {
 func (x *State) GetTicketCount() uint64 {
 	if x != nil {
 		return x.TicketCount
+	}
+	return 0
+}
+
+func (x *State) GetLevel() uint64 {
+	if x != nil {
+		return x.Level
 	}
 	return 0
 }
@@ -1086,7 +1095,7 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"semaphores\x12-\n" +
 	"\aclients\x18\x03 \x03(\v2\x13.sema.log.v1.ClientR\aclients\x12-\n" +
 	"\atickets\x18\x04 \x03(\v2\x13.sema.log.v1.TicketR\atickets\x12.\n" +
-	"\atrailer\x18\x0f \x01(\v2\x14.sema.log.v1.TrailerR\atrailer\"\x86\x02\n" +
+	"\atrailer\x18\x0f \x01(\v2\x14.sema.log.v1.TrailerR\atrailer\"\x9c\x02\n" +
 	"\x05State\x12\x14\n" +
 	"\x05clock\x18\x01 \x01(\x03R\x05clock\x12\x1f\n" +
 	"\vwall_offset\x18\x02 \x01(\x12R\n" +
@@ -1098,7 +1107,8 @@ const file_sema_log_v1_log_proto_rawDesc = "" +
 	"\fclient_count\x18\x06 \x01(\x04R\vclientCount\x12\x1f\n" +
 	"\vlast_ticket\x18\a \x01(\x04R\n" +
 	"lastTicket\x12!\n" +
-	"\fticket_count\x18\b \x01(\x04R\vticketCount\"f\n" +
+	"\fticket_count\x18\b \x01(\x04R\vticketCount\x12\x14\n" +
+	"\x05level\x18\t \x01(\x04R\x05level\"f\n" +
 	"\tSemaphore\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\apermits\x18\x02 \x01(\rR\apermits\x12+\n" +
