@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -154,15 +156,24 @@ func eventually(t testing.TB, name string, holds func() error) {
 	}
 }
 
+// freeAddr returns an address that nobody listens at: below the ports that the operating
+// system gives to connections, one of which could have it by the time it is used.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, ephemeral = 10_000, 32_768
+	for {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(ephemeral-lowest)))
+		if _, again := drawn.LoadOrStore(addr, true); again {
+			continue
+		}
+		if lis, err := net.Listen("tcp", addr); err == nil {
+			lis.Close()
+			return addr
+		}
 	}
-	defer lis.Close()
-	return lis.Addr().String()
 }
+
+var drawn sync.Map // addresses that a test has, whether it listens or not
 
 func acquire(t testing.TB, svc sema.Service, name, owner string, timeout time.Duration) sema.Info {
 	t.Helper()
