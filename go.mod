@@ -22,8 +22,8 @@ require (
 	go.opentelemetry.io/otel/trace v1.46.0 // tracing: what spans are
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
 	go.yaml.in/yaml/v3 v3.0.6 // config and access files; cobra requires the module anyway, and it requires no other
-	golang.org/x/net v0.58.0 // semanode serve: bounds the connections of observers; tests: what every net.Conn must do (nettest), and bad HTTP/2
-	golang.org/x/sys v0.47.0 // semanode lock: process groups, terminals; the log: fdatasync
+	golang.org/x/net v0.58.0 // newest that works with Go 1.25: semanode serve: bounds the connections of observers; tests: what every net.Conn must do (nettest), and bad HTTP/2
+	golang.org/x/sys v0.47.0 // newest that works with Go 1.25: semanode lock: process groups, terminals; the log: fdatasync
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260819154853-08b0e4226688 // tests: a status with details that cannot be read
 	google.golang.org/grpc v1.84.0 // the wire; newest that works with Go 1.25
 	google.golang.org/protobuf v1.36.12 // the wire and the log
