@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/access"
 	"github.com/semanode/sema/cluster"
 	"github.com/semanode/sema/internal/tuning"
 )
@@ -92,7 +93,7 @@ count, too.`,
 		files := secure.apply(&cfg, cfg.Logger)
 		checked := cfg
 		checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
-		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, observation.validate(), checked.Validate()); err != nil {
+		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, observation.validate(), checkAccess(cfg.AccessFile), checked.Validate()); err != nil {
 			return err
 		}
 		if checking(cmd) {
@@ -122,6 +123,18 @@ func addresses(list string) (addrs []string) {
 		addrs = append(addrs, strings.TrimSpace(item))
 	}
 	return addrs
+}
+
+// checkAccess reads the access file, so that its faults are told with all others.
+func checkAccess(file string) error {
+	if file == "" {
+		return nil
+	}
+	control, err := access.Open(access.Config{File: file})
+	if err == nil {
+		control.Close()
+	}
+	return err
 }
 
 // validateProcessors refuses what no machine has.

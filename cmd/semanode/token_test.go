@@ -50,3 +50,15 @@ func TestTokens(t *testing.T) {
 		t.Errorf("a bad name: %+v", r)
 	}
 }
+
+// The faults of an access file are told with those of the other settings, before anything
+// is opened.
+func TestConfigCheckReadsTheAccessFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(file, []byte("identities: []\nrulse: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := semanode(t, "config", "check", "--id", "n1", "--data-dir", t.TempDir(), "--raft-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0",
+		"--peers", "n1=127.0.0.1:7373", "--access-file", file)
+	contains(t, r.fault(t, exitUsage), "access.yaml", "rulse")
+}
