@@ -20,11 +20,7 @@ import (
 	"github.com/semanode/sema/internal/tuning"
 )
 
-func newServeCmd() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "serve --id ID --data-dir DIR --raft-addr HOST:PORT --grpc-addr HOST:PORT --peers LIST",
-		Short: "Run one node",
-		Long: `Serve runs one node of a cluster until it is told to stop.
+const serveHelp = `Serve runs one node of a cluster until it is told to stop.
 
 The first start founds the cluster: give every node the same --peers, a list of
 all founding nodes and their raft addresses, and start them in any order; it is
@@ -51,67 +47,95 @@ restart it or replace the disk, the others go on meanwhile.
 
 With $OTEL_EXPORTER_OTLP_ENDPOINT the node sends spans there, over OTLP and
 HTTP, of the calls that clients trace; the other variables of OpenTelemetry
-count, too.`,
-		Example: `  semanode serve --id n1 --data-dir /var/lib/semanode \
+count, too.`
+
+const serveExample = `  semanode serve --id n1 --data-dir /var/lib/semanode \
     --tls-cert n1.pem --tls-key n1-key.pem --tls-client-ca ca.pem \
     --peer-tls-ca ca.pem --raft-addr 10.0.0.1:7373 \
     --grpc-addr 10.0.0.1:7362 \
-    --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
-		Args: cobra.NoArgs,
+    --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`
+
+// serving is the flags of serve.
+type serving struct {
+	cfg         cluster.Config
+	peers, join string
+	secure      *serveTLS
+	store       choice
+	processors  int
+	observation *observation
+	log         *logging
+}
+
+func newServeCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "serve --id ID --data-dir DIR --raft-addr HOST:PORT --grpc-addr HOST:PORT --peers LIST",
+		Short:   "Run one node",
+		Long:    serveHelp,
+		Example: serveExample,
+		Args:    cobra.NoArgs,
 	}
-	var cfg cluster.Config
-	flags := cmd.Flags()
+	s := &serving{store: choice{among: logStores}}
+	s.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return s.run(cmd) }
+	return cmd
+}
+
+func (s *serving) add(cmd *cobra.Command) {
+	cfg, flags := &s.cfg, cmd.Flags()
 	flags.StringVar(&cfg.ID, "id", "", "the node's `ID`, for good: 1 to 64 of a-z A-Z 0-9 . _ -")
 	flags.StringVar(&cfg.DataDir, "data-dir", "", "`DIR` for the node's log, votes and snapshots")
 	flags.StringVar(&cfg.RaftAddr, "raft-addr", "", "`HOST:PORT` to listen on for other nodes")
 	flags.StringVar(&cfg.GRPCAddr, "grpc-addr", "", "`HOST:PORT` to listen on for clients")
 	flags.StringVar(&cfg.GRPCAdvertise, "grpc-advertise", "", "`HOST:PORT` at which clients reach --grpc-addr,\nif that differs")
-	peers := flags.String("peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
-	join := flags.String("join", "", "raft ports of members of a cluster to become a member of,\n`HOST:PORT,...`, instead of --peers; one that lives is enough")
+	flags.StringVar(&s.peers, "peers", "", "founding nodes with their raft ports, `ID=HOST:PORT,...`")
+	flags.StringVar(&s.join, "join", "", "raft ports of members of a cluster to become a member of,\n`HOST:PORT,...`, instead of --peers; one that lives is enough")
 	flags.StringVar(&cfg.RaftAdvertise, "raft-advertise", "", "`HOST:PORT` at which other nodes reach --raft-addr, if that\ndiffers from what --peers says")
 	flags.StringVar(&cfg.ClusterName, "cluster-name", "", "`NAME` that tells apart clusters with the same peers")
 	flags.DurationVar(&cfg.ElectionTimeout, "election-timeout", cluster.DefaultElectionTimeout,
 		"how long the leader may be silent before another\none is elected")
-	secure := addServeTLS(cmd, &cfg)
+	s.secure = addServeTLS(cmd, cfg)
 	flags.StringVar(&cfg.AccessFile, "access-file", "", "`FILE` that says who may do what, see docs/access.md; it is read\nagain when it changes. Without, everybody may do everything")
-	store := choice{among: logStores}
-	addChoice(cmd, &store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
-	processors := flags.Int("processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
-	observation := addObservation(cmd)
-	log := addLogging(cmd, "info")
+	addChoice(cmd, &s.store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
+	flags.IntVar(&s.processors, "processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
+	s.observation = addObservation(cmd)
+	s.log = addLogging(cmd, "info")
 	addConfig(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		var unreachable error
-		if cfg.GRPCAddr == "" { // fine for a node that is embedded
-			unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
-		}
-		cfg.LogStore = cluster.LogStore(store.value)
-		cfg.Peers, err = cluster.ParsePeers(*peers)
-		cfg.Join = addresses(*join)
-		cfg.Logger = log.logger(cmd.ErrOrStderr())
-		defer secure.close()
-		files := secure.apply(&cfg, cfg.Logger)
-		checked := cfg
-		checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
-		if err := errors.Join(err, unreachable, validateProcessors(*processors), files, observation.validate(), checkAccess(cfg.AccessFile), checked.Validate()); err != nil {
-			return err
-		}
-		if checking(cmd) {
-			return nil
-		}
-		greet(cmd, cfg.Logger)
-		defer secure.reloadAtHangup()()
-		tuning.Processors(*processors)
-		tuning.HeapFloor()
-		provider, end, err := openTracing(cmd.Context(), os.Getenv, cfg.ID)
-		if err != nil {
-			return fmt.Errorf("tracing: %w", err)
-		}
-		defer end()
-		cfg.TracerProvider = provider
-		return serve(cmd.Context(), cfg, observation, cmd.OutOrStdout())
+}
+
+// settle makes the configuration of the flags, and reports every fault
+// of it. The files of TLS are open then, also after an error.
+func (s *serving) settle(cmd *cobra.Command) (err error) {
+	cfg := &s.cfg
+	var unreachable error
+	if cfg.GRPCAddr == "" { // fine for a node that is embedded
+		unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 	}
-	return cmd
+	cfg.LogStore = cluster.LogStore(s.store.value)
+	cfg.Peers, err = cluster.ParsePeers(s.peers)
+	cfg.Join = addresses(s.join)
+	cfg.Logger = s.log.logger(cmd.ErrOrStderr())
+	files := s.secure.apply(cfg, cfg.Logger)
+	checked := *cfg
+	checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
+	return errors.Join(err, unreachable, validateProcessors(s.processors), files, s.observation.validate(), checkAccess(cfg.AccessFile), checked.Validate())
+}
+
+func (s *serving) run(cmd *cobra.Command) error {
+	defer s.secure.close()
+	if err := s.settle(cmd); err != nil || checking(cmd) {
+		return err
+	}
+	greet(cmd, s.cfg.Logger)
+	defer s.secure.reloadAtHangup()()
+	tuning.Processors(s.processors)
+	tuning.HeapFloor()
+	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID)
+	if err != nil {
+		return fmt.Errorf("tracing: %w", err)
+	}
+	defer end()
+	s.cfg.TracerProvider = provider
+	return serve(cmd.Context(), s.cfg, s.observation, cmd.OutOrStdout())
 }
 
 // addresses reads a list of HOST:PORT,...
