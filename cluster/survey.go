@@ -19,7 +19,7 @@ func (n *Node) level() int { return cmp.Or(n.cfg.Host.Level, fsm.Level) }
 // is left out until all know accounts: it is better that limits wait for the end of an
 // upgrade than that callers do. Whatever else is too new is refused.
 func (o *office) fit(c *fsm.Command) error {
-	known := int(o.level.Load())
+	known := max(fsm.LevelBase, int(o.level.Load()))
 	if c.Level() <= known {
 		return nil
 	}
