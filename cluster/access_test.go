@@ -37,12 +37,19 @@ rules:
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return startHarness(t, n, func(c *cluster.Config) {
+	h := startHarness(t, n, func(c *cluster.Config) {
 		c.AccessFile = file
 		if tune != nil {
 			tune(c)
 		}
 	})
+	eventually(t, "limits count, as all members know them", func() error {
+		if !strings.Contains(h.logs.String(), "know log entries of a higher level") {
+			return errors.New("they do not")
+		}
+		return nil
+	})
+	return h
 }
 
 // as returns a client that shows a token, "" for none.

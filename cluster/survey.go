@@ -9,8 +9,11 @@ import (
 	"github.com/semanode/sema/fsm"
 )
 
-// surveyPeriod is how often the leader asks which entries the others know.
-const surveyPeriod = time.Second
+// How often the leader asks which entries the others know, at first and at most.
+const (
+	firstSurveyPeriod = 20 * time.Millisecond
+	surveyPeriod      = time.Second
+)
 
 // level is up to which this node knows log entries.
 func (n *Node) level() int { return cmp.Or(n.cfg.Host.Level, fsm.Level) }
@@ -35,7 +38,7 @@ func (o *office) fit(c *fsm.Command) error {
 // survey finds out up to which level all members know log entries. A level that was
 // reached stays: something was, or may have been, decided at it.
 func (o *office) survey() {
-	n := o.node
+	n, period := o.node, firstSurveyPeriod
 	for int(o.level.Load()) < n.level() {
 		if lowest := n.lowestLevel(o.ctx); lowest > int(o.level.Load()) {
 			o.level.Store(int32(lowest))
@@ -44,7 +47,8 @@ func (o *office) survey() {
 		select {
 		case <-o.ctx.Done():
 			return
-		case <-time.After(surveyPeriod):
+		case <-time.After(period):
+			period = min(2*period, surveyPeriod)
 		}
 	}
 }
