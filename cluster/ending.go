@@ -121,7 +121,8 @@ func (n *Node) supervise() {
 // abort stops waiting for raft, and silences the node so that another leads.
 func (n *Node) abort() {
 	n.abortOnce.Do(func() { close(n.aborted) })
-	_ = n.mux.Close() // what matters is that the connections are gone
+	_ = n.trans.Close() // raft does not take the end of its port for a fault
+	_ = n.mux.Close()   // what matters is that the connections are gone
 }
 
 // shutdown stops everything in an order in which nobody waits for what is gone.

@@ -201,6 +201,27 @@ func TestCloseWhileCallsWait(t *testing.T) {
 	wg.Wait()
 }
 
+// TestCloseAtOnce ends nodes whose goroutines have hardly begun: that is no fault, and
+// nothing in the log says that it is one.
+func TestCloseAtOnce(t *testing.T) {
+	h := newHarness(t, 1, nil)
+	for _, end := range []func(*cluster.Node) error{(*cluster.Node).Close, func(n *cluster.Node) error { n.Kill(); return nil }} {
+		for range 10 {
+			n := h.start("n1")
+			if err := end(n); err != nil {
+				t.Fatalf("close: %v", err)
+			}
+			delete(h.nodes, "n1")
+			if err := n.Err(); err != nil {
+				t.Fatalf("a node that was closed at once says that it failed: %v", err)
+			}
+		}
+	}
+	if strings.Contains(h.logs.String(), "[ERROR]") {
+		t.Error("errors are logged though nothing failed")
+	}
+}
+
 func TestCallsWithoutQuorum(t *testing.T) {
 	t.Parallel()
 	h := startHarness(t, 3, nil)

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -123,10 +122,10 @@ func TestExposure(t *testing.T) {
 
 // TestInsecureIsLogged: a port that is open on purpose says so at every start.
 func TestInsecureIsLogged(t *testing.T) {
-	var log bytes.Buffer
+	log := new(lockedBuffer)
 	h := newHarness(t, 1, func(c *cluster.Config) {
 		c.RaftAddr, c.GRPCAddr, c.Insecure = "0.0.0.0:0", "0.0.0.0:0", true
-		c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Warn})
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn})
 	})
 	h.start("n1")
 	h.close("n1")

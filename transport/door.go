@@ -64,8 +64,8 @@ func NewDoorServer(d Door) *DoorServer {
 	return s
 }
 
-// Serve answers on the listener until Stop.
-func (s *DoorServer) Serve(lis net.Listener) error { return s.grpc.Serve(lis) }
+// Serve answers on the listener until Stop, as [Server.Serve] does.
+func (s *DoorServer) Serve(lis net.Listener) error { return untilStopped(s.grpc.Serve(lis)) }
 
 // Stop ends everything at once, and waits. It is idempotent.
 func (s *DoorServer) Stop() { s.grpc.Stop() }

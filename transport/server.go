@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"math"
 	"net"
 	"time"
@@ -129,13 +130,22 @@ func NewServer(cfg ServerConfig) *Server {
 	return s
 }
 
-// Serve answers on the listener until Stop. It closes the listener. It may be
-// called for several listeners.
+// Serve answers on the listener until Stop, and not at all if that was before. It
+// closes the listener. It may be called for several listeners.
 func (s *Server) Serve(lis net.Listener) error {
 	if s.maxConns > 0 {
 		lis = newAdmission(lis, s.maxConns, s.refusals)
 	}
-	return s.grpc.Serve(lis)
+	return untilStopped(s.grpc.Serve(lis))
+}
+
+// untilStopped takes from what gRPC's Serve returns the error of a server that was
+// stopped first: it is what its owner wanted, as when it is stopped while serving.
+func untilStopped(err error) error {
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
 }
 
 // SetServing tells the health service whether the service sema.v1.Sema can
