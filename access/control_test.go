@@ -176,7 +176,7 @@ func TestSpend(t *testing.T) {
 			got := 0
 			var err error
 			for err == nil && got < 1000 {
-				if err = c.Spend(id, cost); err == nil {
+				if _, err = c.Spend(id, cost); err == nil {
 					got++
 				}
 			}
@@ -196,6 +196,37 @@ func TestSpend(t *testing.T) {
 		spend(0, 1)
 		time.Sleep(100 * time.Millisecond)
 		spend(1, 1)
+	})
+}
+
+// TestRefusalsArePaced: who is refused is told so at its rate, however often it asks, and
+// owes nothing when it has waited.
+func TestRefusalsArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "access.yaml")
+		write(t, file, rulesFor("x")) // 10 a second, 3 at once
+		c, _ := open(t, file, time.Hour)
+		id := c.Policy().ByName("a")
+		for range 3 {
+			if pause, err := c.Spend(id, 1); pause != 0 || err != nil {
+				t.Fatalf("within the rate: %v, %v", pause, err)
+			}
+		}
+		for i := range 100 {
+			want := min(time.Duration(i+1)*100*time.Millisecond, time.Second)
+			if pause, err := c.Spend(id, 1); pause != want || err == nil {
+				t.Fatalf("refusal %d: a pause of %v (%v), want %v", i, pause, err, want)
+			}
+		}
+		time.Sleep(time.Hour)
+		for range 3 {
+			if pause, err := c.Spend(id, 1); pause != 0 || err != nil {
+				t.Fatalf("later: %v, %v", pause, err)
+			}
+		}
+		if pause, _ := c.Spend(id, 1); pause != 100*time.Millisecond {
+			t.Errorf("the first refusal after long waits for %v", pause)
+		}
 	})
 }
 

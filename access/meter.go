@@ -16,17 +16,24 @@ type meter struct {
 	mu   sync.Mutex
 	left float64 // calls that may come now; below zero after a large one
 	at   time.Time
+	told time.Time // when the last that was refused is to be told so
 }
 
 // Spend takes a call of the identity that costs this much, or says when to come again, with
 // a [sema.LimitError]. A call whose cost is above what is left is taken if anything is: the
 // next ones wait the longer. So a large one is possible at all, and the rate is kept.
-func (c *Control) Spend(id *Identity, cost int) error {
+//
+// pause is how long to wait before whoever asked is told that it was refused: what is
+// refused leaves at the identity's rate, too, as refusing costs others time.
+func (c *Control) Spend(id *Identity, cost int) (pause time.Duration, err error) {
 	if id.limits.Requests == 0 {
-		return nil
+		return 0, nil
 	}
 	return c.meters.get(id.name).spend(id, cost, time.Now())
 }
+
+// maxPause bounds what Spend returns.
+const maxPause = time.Second
 
 func (ms *meters) get(name string) *meter {
 	ms.mu.Lock()
@@ -53,7 +60,7 @@ func (ms *meters) forget(p *Policy) {
 	}
 }
 
-func (m *meter) spend(id *Identity, cost int, now time.Time) error {
+func (m *meter) spend(id *Identity, cost int, now time.Time) (pause time.Duration, err error) {
 	rate, burst := float64(id.limits.Requests), float64(id.limits.Burst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,8 +73,15 @@ func (m *meter) spend(id *Identity, cost int, now time.Time) error {
 		m.at = now
 	}
 	if m.left < 1 {
-		return over(id, time.Duration((1-m.left)/rate*float64(time.Second)))
+		if m.told.Before(now) {
+			m.told = now
+		}
+		m.told = m.told.Add(time.Duration(float64(time.Second) / rate))
+		if latest := now.Add(maxPause); m.told.After(latest) {
+			m.told = latest
+		}
+		return m.told.Sub(now), over(id, time.Duration((1-m.left)/rate*float64(time.Second)))
 	}
 	m.left -= float64(cost)
-	return nil
+	return 0, nil
 }

@@ -221,11 +221,15 @@ func TestFloodLeavesOthersAlone(t *testing.T) { // not parallel: it measures
 	p50, p99 := measure()
 	cancel()
 	wg.Wait()
-	rate := float64(taken) / time.Since(began).Seconds()
+	took := time.Since(began).Seconds()
+	rate := float64(taken) / took
 	t.Logf("a cycle took %v (p99 %v), and beside %d calls that were taken (%.0f a second) and %d that were refused %v (p99 %v)",
 		quiet50, quiet99, taken, rate, refused, p50, p99)
 	if refused == 0 {
 		t.Error("nothing of the flood was refused")
+	}
+	if most := int(2*500*took) + 500; refused > most {
+		t.Errorf("%d calls were refused, want %d at the most: refusals are paced, too", refused, most)
 	}
 	if most := max(20*quiet99, 300*time.Millisecond); p99 > most {
 		t.Errorf("the p99 of somebody else rose to %v from %v, want %v at the most", p99, quiet99, most)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -24,6 +25,10 @@ type caller struct {
 	refused error             // why what was shown counts for nothing
 	from    string            // address
 	is      atomic.Pointer[known]
+
+	conn     *pacedConn      // nil: it is trusted
+	stopping context.Context // the server is
+	owes     time.Duration   // before the next answer; of the goroutine that asks may
 }
 
 // known is who a caller is by one policy.
@@ -37,7 +42,7 @@ type known struct {
 // caller reads what the call shows. A token counts for more than a certificate: it was
 // shown on purpose.
 func (g *gate) caller(ctx context.Context) *caller {
-	c := &caller{control: g.control, from: "unknown"}
+	c := &caller{control: g.control, from: "unknown", stopping: g.stopping}
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		p = new(peer.Peer)
@@ -45,7 +50,9 @@ func (g *gate) caller(ctx context.Context) *caller {
 	if p.Addr != nil {
 		c.from = p.Addr.String()
 	}
-	tls, secure := p.AuthInfo.(credentials.TLSInfo)
+	auth, conn := authOf(p)
+	c.conn = conn
+	tls, secure := auth.(credentials.TLSInfo)
 	if chains := tls.State.VerifiedChains; secure && len(chains) > 0 && len(chains[0]) > 0 {
 		c.cert = chains[0][0]
 	}
@@ -104,12 +111,33 @@ func (c *caller) may(method string, cost int, allowed func(*access.Identity) err
 	}
 	if err != nil {
 		c.control.Denied(c.name(), c.from, method, err)
+		if c.conn != nil {
+			c.owes = max(c.owes, c.conn.denied())
+		}
 		return err
 	}
 	if cost == 0 {
 		return nil
 	}
-	return c.control.Spend(k.id, cost)
+	return c.spend(k.id, cost)
+}
+
+func (c *caller) spend(id *access.Identity, cost int) error {
+	pause, err := c.control.Spend(id, cost)
+	c.owes = max(c.owes, pause)
+	return err
+}
+
+// settle waits for as long as the caller is to, after calls that were refused.
+func (c *caller) settle(ctx context.Context) {
+	pause := min(c.owes, maxPause)
+	if c.owes = 0; pause == 0 || c.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.stopping, cancel)()
+	c.conn.hold(ctx, pause)
 }
 
 // mayCall is may for a call of an exchange.
@@ -120,7 +148,7 @@ func (c *caller) mayCall(call *Call) error {
 	}
 	if k := c.known(); k.err == nil && k.id.Has(right, call.Name) { // without a closure: it is the rule
 		call.Account = k.account
-		return c.control.Spend(k.id, 1)
+		return c.spend(k.id, 1)
 	}
 	return c.may("Exchange", 0, func(id *access.Identity) error { return id.May(right, call.Name) })
 }

@@ -118,6 +118,9 @@ func (ex *exchange) receive(stream grpc.ServerStream) error {
 		if err != nil {
 			return status.Errorf(codes.InvalidArgument, "an ExchangeRequest that cannot be read: %v", err)
 		}
+		if ex.caller != nil { // what was refused is told at once, and what comes next is read later
+			ex.caller.settle(ex.ctx)
+		}
 	}
 }
 

@@ -16,14 +16,15 @@ import (
 type gate struct {
 	control        *access.Control
 	insecureTokens bool
+	stopping       context.Context
 	wg             sync.WaitGroup // handlers of streams
 }
 
-func newGate(cfg ServerConfig) *gate {
+func newGate(cfg ServerConfig, stopping context.Context) *gate {
 	if cfg.Access == nil {
 		return nil
 	}
-	return &gate{control: cfg.Access, insecureTokens: cfg.InsecureTokens}
+	return &gate{control: cfg.Access, insecureTokens: cfg.InsecureTokens, stopping: stopping}
 }
 
 // options are those of a server that has the gate.
@@ -49,6 +50,7 @@ func (g *gate) unary(ctx context.Context, m any, info *grpc.UnaryServerInfo, han
 	}
 	c := g.caller(ctx)
 	ctx = context.WithValue(ctx, callerKey{}, c)
+	defer c.settle(ctx)
 	touches, many := m.(*semav1.TouchAllRequest)
 	var err error
 	switch {

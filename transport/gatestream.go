@@ -32,6 +32,7 @@ func (g *gate) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 		cost = 0 // its calls have theirs
 	}
 	if err := c.may(info.FullMethod, cost, still); err != nil {
+		c.settle(stream.Context())
 		return ErrorToStatus(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(stream.Context(), callerKey{}, c))
@@ -88,6 +89,7 @@ func (s *judgedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil || s.need.scope != onName {
 		return err
 	}
+	defer s.caller.settle(s.ctx)
 	return ErrorToStatus(s.caller.may(s.method, 1, s.need.of(m)))
 }
 

@@ -63,9 +63,8 @@ type ServerConfig struct {
 	FromClients bool
 }
 
-// maxStreams bounds the calls of one connection that are open at once, and with them what a
-// client can cost that opens calls and resets them at once (HTTP/2 rapid reset): gRPC starts
-// no more handlers for a connection than that. An exchange is one call, whatever it carries.
+// maxStreams bounds the calls of one connection that are open at once. An exchange is one
+// call, whatever it carries.
 const maxStreams = 10_000
 
 // Leaders tells who leads.
@@ -96,9 +95,10 @@ func NewServer(cfg ServerConfig) *Server {
 	streams := uint32(math.MaxUint32) // nodes pass on the calls of many clients over one connection
 	if cfg.MaxConns > 0 {
 		streams = maxStreams
+		creds = pacedCreds{creds}
 	}
 	stopping, stop := context.WithCancel(context.Background())
-	guard := newGate(cfg)
+	guard := newGate(cfg, stopping)
 	judgeUnary, judgeStream := guard.options()
 	s := &Server{
 		maxConns: cfg.MaxConns,
