@@ -109,9 +109,14 @@ func TestFollowerMissedTooMuch(t *testing.T) { // not parallel: it keeps both co
 	here := h.start("n1")
 	h.start("n2")
 	process := h.startProcess("n3")
-	h.leader()
-	h.writeEntries(1)
+	eventually(t, "a node leads, whichever it is", func() error {
+		if here.Leader().ID == "" {
+			return errors.New("none does")
+		}
+		return nil
+	})
 	h.sigkill(process)
+	h.leader()
 
 	first := here.AppliedIndex()
 	h.writeEntries(missed)
