@@ -8,10 +8,17 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's transport, with four differences: that it is told which member
-// a message is for, see [addressed]; what heartbeats may do, see [heartbeats]; that raft hears of an entry's acknowledgement when this node has
-// written it too, see [parallelLog]; and that nobody waits in a pipeline for ever. When
-// a follower refuses an entry, raft's reader of the answers leaves; if its sender is
+// raftTransport is raft's transport, with five differences: that it is told which member
+// a message is for, see [addressed]; what heartbeats may do, see [heartbeats]; that raft
+// hears of an entry's acknowledgement when this node has written it too, see
+// [parallelLog]; that a pipeline begins when a follower has nearly all; and that nobody
+// waits in one for ever.
+//
+// In a pipeline raft sends 64 entries for each new one, and when there are no new ones,
+// 64 for each CommitTimeout: a follower that is 15,000 behind takes a minute. Without, it
+// sends the next when the last were answered.
+//
+// When a follower refuses an entry, raft's reader of the answers leaves; if its sender is
 // about to hand over the next entry at that moment, the answers before it have no
 // taker, and it waits until the pipeline is closed, which is its own to do. The follower
 // gets heartbeats and no entries from then on, as long as the term lasts, and raft
@@ -24,6 +31,7 @@ type raftTransport struct {
 
 	mu     sync.Mutex
 	open   map[*pipeline]struct{}
+	has    map[raft.ServerID]uint64 // the latest entry of each that is without a pipeline
 	closed bool
 }
 
@@ -33,7 +41,7 @@ var (
 )
 
 func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration) *raftTransport {
-	return &raftTransport{NetworkTransport: inner, heartbeats: newHeartbeats(inner.Consumer()), patience: patience, open: map[*pipeline]struct{}{}}
+	return &raftTransport{NetworkTransport: inner, heartbeats: newHeartbeats(inner.Consumer()), patience: patience, open: map[*pipeline]struct{}{}, has: map[raft.ServerID]uint64{}}
 }
 
 var errPipelinesClosed = errors.New("the node ends")
@@ -44,7 +52,29 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 	if err == nil && !t.haveWritten(args) {
 		return errPipelinesClosed
 	}
+	if err == nil && resp.Success {
+		t.note(id, args)
+	}
 	return err
+}
+
+// note notes what a member has.
+func (t *raftTransport) note(id raft.ServerID, args *raft.AppendEntriesRequest) {
+	last := args.PrevLogEntry
+	if n := len(args.Entries); n > 0 {
+		last = args.Entries[n-1].Index
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.has[id] = last
+}
+
+// behind reports whether a member lacks more than one request brings.
+func (t *raftTransport) behind(id raft.ServerID) bool {
+	last, err := t.log.LastIndex()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return err == nil && last > t.has[id]+maxAppendEntries
 }
 
 // haveWritten waits until this node has what it sent, too.
@@ -55,6 +85,9 @@ func (t *raftTransport) haveWritten(args *raft.AppendEntriesRequest) bool {
 
 // AppendEntriesPipeline implements [raft.Transport].
 func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	if t.behind(id) {
+		return nil, raft.ErrPipelineReplicationNotSupported // it will ask again
+	}
 	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, addressed(id, target))
 	if err != nil {
 		return nil, err
@@ -66,6 +99,7 @@ func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Serv
 		return nil, errors.Join(errPipelinesClosed, inner.Close())
 	}
 	t.open[p] = struct{}{}
+	delete(t.has, id)
 	go p.forward() // until the pipeline is closed, which raft does
 	return p, nil
 }

@@ -18,6 +18,9 @@ import (
 // retainedSnapshots is how many snapshots stay on disk.
 const retainedSnapshots = 2
 
+// maxAppendEntries bounds the log entries of one request to a follower.
+const maxAppendEntries = 64
+
 // leaseTimeout is how long a leader goes on without hearing from a quorum. It must
 // be below the election timeout, and not by much: a leader that steps down because
 // its machine was busy for a moment costs an election.
@@ -32,6 +35,7 @@ func (n *Node) raftConfig() *raft.Config {
 	c.HeartbeatTimeout = n.cfg.ElectionTimeout
 	c.ElectionTimeout = n.cfg.ElectionTimeout
 	c.LeaderLeaseTimeout = n.leaseTimeout()
+	c.MaxAppendEntries = maxAppendEntries
 	c.CommitTimeout = n.cfg.ElectionTimeout / 10 // when idle; how far the memory of a follower is behind
 	c.SnapshotInterval = n.cfg.SnapshotInterval
 	c.SnapshotThreshold = n.cfg.SnapshotThreshold
