@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/semanode/sema/internal/pki"
 	"github.com/semanode/sema/internal/pki/pkitest"
 	"github.com/semanode/sema/transport"
 	"github.com/semanode/sema/transport/semav1"
@@ -109,6 +110,14 @@ func TestTurnedAwayClientsAreLogged(t *testing.T) {
 	}{
 		"of another authority": {pkitest.New(t).Config(pkitest.AsClient), "unknown authority"},
 		"without certificate":  {&tls.Config{}, "didn't provide a certificate"},
+		"expired": {ca.Config(func(r *pki.Request) {
+			pkitest.AsClient(r)
+			r.From, r.To = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+		}), "expired"},
+		"not yet valid": {ca.Config(func(r *pki.Request) {
+			pkitest.AsClient(r)
+			r.From = time.Now().Add(time.Hour)
+		}), "not yet valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serveTLS(t, ca, 100)

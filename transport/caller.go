@@ -96,6 +96,9 @@ func (c *caller) known() *known {
 	}
 	if k.id != nil {
 		k.account = newAccount(k.id)
+		if c.conn != nil {
+			c.conn.known()
+		}
 	}
 	c.is.Store(k)
 	return k

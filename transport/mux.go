@@ -234,11 +234,14 @@ func (m *Mux) welcome(own *muxConn, place *list.Element) {
 	select {
 	case m.streams[kind] <- conn:
 	case <-m.closing:
+	case <-time.After(helloTimeout): // nobody takes such streams yet: it will ask again
+		_ = conn.Close()
 	}
 }
 
 // own makes the Mux close the connection with itself.
 func (m *Mux) own(raw net.Conn) (*muxConn, error) {
+	hangUpOnTheDead(raw)
 	conn := &muxConn{Conn: raw, mux: m}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -206,3 +206,20 @@ func TestMuxKnowsWhoseItIs(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyTakesAStream: one of a kind that nobody accepts yet gives its place back.
+func TestNobodyTakesAStream(t *testing.T) {
+	t.Parallel()
+	a, b := newMux(t, 1), newMux(t, 1)
+	conn, err := a.Dial(context.Background(), transport.GuestStream, b.Addr().String(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("it is not hung up on: %v", err)
+	}
+}

@@ -2,12 +2,13 @@ package transport
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 )
@@ -32,6 +33,20 @@ const (
 	denialPause = time.Millisecond
 	// maxPause bounds how long a refusal waits: a client is to learn of it.
 	maxPause = time.Second
+	// mostUnfinished bounds the bytes of a connection's messages that have begun and not
+	// ended: gRPC keeps them, of as many calls as there are. mostOfStranger is for those
+	// whose identity is not known, where one is asked for.
+	mostUnfinished = 8 * MaxMessageBytes
+	mostOfStranger = 64 << 10
+	// messageTime is how long something of a message that has begun may stay away,
+	// longestMessage how long all of it.
+	messageTime    = 10 * time.Second
+	longestMessage = time.Minute
+)
+
+var (
+	errUnfinished = errors.New("a message that it has begun does not go on")
+	errGreedy     = errors.New("it has begun too many messages that it does not end")
 )
 
 // pacedConn is the connection of a client, above TLS.
@@ -40,10 +55,15 @@ type pacedConn struct {
 	closed chan struct{}
 	once   sync.Once
 
+	identified atomic.Bool // it is no stranger's
+	place      *admittedConn
+	refusals   *refusals
+
 	// Of the goroutine that reads.
 	frames frameScanner
 	credit float64
 	at     time.Time // when credit was counted
+	until  time.Time // the read deadline; zero: none
 
 	mu   sync.Mutex
 	held int           // refusals
@@ -52,16 +72,60 @@ type pacedConn struct {
 }
 
 func newPacedConn(conn net.Conn) *pacedConn {
-	return &pacedConn{Conn: conn, closed: make(chan struct{}), credit: firstCredit, at: time.Now()}
+	return &pacedConn{Conn: conn, refusals: newRefusals(nil), closed: make(chan struct{}), credit: firstCredit, at: time.Now()}
 }
 
 // Read implements [net.Conn].
 func (c *pacedConn) Read(b []byte) (int, error) {
 	c.await()
+	if err := c.hurry(); err != nil {
+		return 0, err
+	}
 	n, err := c.Conn.Read(b)
 	opened, useless := c.frames.scan(b[:n])
 	c.credit += float64(opened)/2 - float64(useless)
+	most := mostUnfinished
+	if !c.identified.Load() {
+		most = mostOfStranger
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errUnfinished
+	case err == nil && c.frames.pending > most:
+		err = errGreedy
+	}
+	if err == errUnfinished || err == errGreedy {
+		c.refusals.tell("hung up on a client", "from", c.RemoteAddr(), "reason", err)
+	}
 	return n, err
+}
+
+// hurry sets until when something of the messages that have begun has to come.
+func (c *pacedConn) hurry() error {
+	if c.frames.pending == 0 {
+		if !c.until.IsZero() {
+			c.until = time.Time{}
+			return c.SetReadDeadline(c.until)
+		}
+		return nil
+	}
+	now := time.Now()
+	oldest := c.frames.oldest(now)
+	if now.Sub(oldest) > longestMessage {
+		return errUnfinished
+	}
+	c.until = oldest.Add(messageTime)
+	if soon := now.Add(time.Second); c.until.Before(soon) {
+		c.until = soon
+	}
+	return c.SetReadDeadline(c.until)
+}
+
+// known is told that the connection is no stranger's.
+func (c *pacedConn) known() {
+	if !c.identified.Swap(true) && c.place != nil {
+		c.place.known()
+	}
 }
 
 // await waits until the connection may be read from, or is closed.
@@ -147,50 +211,11 @@ func (c *pacedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// frameScanner looks at what a client sends over HTTP/2 (RFC 9113), as it comes, and counts.
-// It judges nothing: what is malformed is gRPC's to refuse.
-type frameScanner struct {
-	preface int // of it, how much was seen
-	skip    uint32
-	header  [9]byte
-	have    int // of header
-}
-
-// scan counts the calls that were opened, and the frames that only cost.
-func (f *frameScanner) scan(b []byte) (opened, useless int) {
-	if missing := len(http2.ClientPreface) - f.preface; missing > 0 {
-		n := min(missing, len(b))
-		f.preface += n
-		b = b[n:]
-	}
-	for len(b) > 0 {
-		if f.skip > 0 {
-			n := min(f.skip, uint32(len(b)))
-			f.skip -= n
-			b = b[n:]
-			continue
-		}
-		n := copy(f.header[f.have:], b)
-		f.have += n
-		b = b[n:]
-		if f.have < len(f.header) {
-			break
-		}
-		f.have = 0
-		f.skip = binary.BigEndian.Uint32(f.header[:]) >> 8
-		switch http2.FrameType(f.header[3]) {
-		case http2.FrameHeaders:
-			opened++
-		case http2.FrameRSTStream, http2.FrameSettings, http2.FramePriority:
-			useless++
-		}
-	}
-	return opened, useless
-}
-
 // pacedCreds are credentials of a server that reads from its clients with [pacedConn].
 type pacedCreds struct {
 	credentials.TransportCredentials
+	refusals   *refusals
+	identities bool // there is a gate, which tells who is known
 }
 
 // pacedInfo is the AuthInfo of such a connection.
@@ -206,12 +231,17 @@ func (c pacedCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		return conn, info, err
 	}
 	paced := newPacedConn(conn)
+	paced.refusals = c.refusals
+	paced.place, _ = raw.(*admittedConn)
+	if !c.identities {
+		paced.known()
+	}
 	return paced, pacedInfo{info, paced}, nil
 }
 
 // Clone implements [credentials.TransportCredentials].
 func (c pacedCreds) Clone() credentials.TransportCredentials {
-	return pacedCreds{c.TransportCredentials.Clone()}
+	return pacedCreds{c.TransportCredentials.Clone(), c.refusals, c.identities}
 }
 
 // authOf returns what a peer has shown, and its connection if that is paced.

@@ -3,9 +3,12 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +37,126 @@ func frames(t testing.TB, n, reset int) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// TestUnfinishedMessages: what of messages has come and not ended, wherever it is cut.
+func TestUnfinishedMessages(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	b.WriteString(http2.ClientPreface)
+	w := http2.NewFramer(&b, nil)
+	message := func(n int) []byte {
+		return append([]byte{0, 0, byte(n >> 16), byte(n >> 8), byte(n)}, make([]byte, n)...)
+	}
+	for _, step := range []struct {
+		about string
+		do    func() error
+		want  int // pending afterwards
+	}{
+		{"a whole message", func() error { return w.WriteData(1, false, message(100)) }, 0},
+		{"two and an empty one", func() error { return w.WriteData(1, false, slices.Concat(message(7), message(0), message(9))) }, 0},
+		{"half a prefix", func() error { return w.WriteData(1, false, message(300)[:3]) }, 3},
+		{"more of it", func() error { return w.WriteData(1, false, message(300)[3:105]) }, 105},
+		{"the beginning of another stream's", func() error { return w.WriteDataPadded(3, false, message(70_000)[:9000], make([]byte, 200)) }, 9105},
+		{"other frames", func() error {
+			return errors.Join(w.WriteSettingsAck(), w.WritePing(false, [8]byte{}), w.WriteRSTStream(5, http2.ErrCodeCancel))
+		}, 9105},
+		{"an empty frame", func() error { return w.WriteData(3, false, nil) }, 9105},
+		{"the rest of the first, and a new one", func() error { return w.WriteData(1, false, append(message(300)[105:], message(50)[:20]...)) }, 9020},
+		{"a reset", func() error { return w.WriteRSTStream(3, http2.ErrCodeCancel) }, 20},
+		{"the end of the stream", func() error { return w.WriteData(1, true, message(50)[20:30]) }, 0},
+		{"one more with padding", func() error { return w.WriteDataPadded(7, true, message(5), make([]byte, 255)) }, 0},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			var f frameScanner
+			for rest := b.Bytes(); len(rest) > 0; {
+				n := min(1+rand.IntN(50), len(rest))
+				f.scan(rest[:n])
+				rest = rest[n:]
+			}
+			if f.pending != step.want {
+				t.Fatalf("after %s: %d bytes, want %d", step.about, f.pending, step.want)
+			}
+		}
+	}
+}
+
+// TestMessagesThatDoNotEnd: who begins too many is hung up on, and who does not go on.
+func TestMessagesThatDoNotEnd(t *testing.T) {
+	t.Parallel()
+	begun := func(streams, bytesOfEach int) []byte {
+		var b bytes.Buffer
+		b.WriteString(http2.ClientPreface)
+		w := http2.NewFramer(&b, nil)
+		for i := range streams {
+			data := append([]byte{0, 0, 0x10, 0, 0}, make([]byte, bytesOfEach-5)...)
+			for len(data) > 0 {
+				n := min(len(data), 16<<10)
+				if err := w.WriteData(uint32(2*i+1), false, data[:n]); err != nil {
+					t.Fatal(err)
+				}
+				data = data[n:]
+			}
+		}
+		return b.Bytes()
+	}
+	for _, c := range []struct {
+		about string
+		sent  []byte
+		known bool
+		want  error
+		after time.Duration
+	}{
+		{"a stranger's", begun(1, mostOfStranger-100), false, errUnfinished, messageTime},
+		{"a stranger's that are too large", begun(2, mostOfStranger-100), false, errGreedy, 0},
+		{"a client's", begun(7, MaxMessageBytes), true, errUnfinished, messageTime},
+		{"a client's that are too large", begun(9, MaxMessageBytes), true, errGreedy, 0},
+		{"a client's that are too many", begun(maxBegun+1, 6), true, errGreedy, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			var sender sync.WaitGroup
+			sender.Go(func() { _, _ = far.Write(c.sent) }) // as far as it is read
+			conn := newPacedConn(near)
+			if c.known {
+				conn.known()
+			}
+			start := time.Now()
+			_, err := io.Copy(io.Discard, struct{ io.Reader }{conn})
+			if took := time.Since(start); err != c.want || took != c.after {
+				t.Errorf("%s: %v after %v, want %v after %v", c.about, err, took, c.want, c.after)
+			}
+			_ = errors.Join(near.Close(), far.Close()) // pipes have no errors
+			sender.Wait()
+		})
+	}
+}
+
+// TestSlowMessage: a byte now and then is enough, but not for ever.
+func TestSlowMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		var sender sync.WaitGroup
+		sender.Go(func() {
+			b := []byte(http2.ClientPreface + "\x00\x40\x00\x00\x00\x00\x00\x00\x01\x00\x00\x10\x00\x00")
+			_, err := far.Write(b)
+			for err == nil {
+				time.Sleep(900 * time.Millisecond)
+				_, err = far.Write([]byte{1})
+			}
+		})
+		start := time.Now()
+		_, err := io.Copy(io.Discard, struct{ io.Reader }{newPacedConn(near)})
+		if took := time.Since(start); err != errUnfinished || took < longestMessage || took > longestMessage+2*time.Second {
+			t.Errorf("%v after %v, want %v after %v", err, took, errUnfinished, longestMessage)
+		}
+		_ = errors.Join(near.Close(), far.Close()) // pipes have no errors
+		sender.Wait()
+	})
 }
 
 // TestFramesAreCounted, wherever what comes is cut.
@@ -65,6 +188,9 @@ func FuzzFrames(f *testing.F) {
 		if o1+o2 != opened || u1+u2 != useless || 9*(opened+useless) > len(b) {
 			t.Fatalf("%d and %d, in two parts %d and %d", opened, useless, o1+o2, u1+u2)
 		}
+		if whole.pending != parts.pending || whole.pending < 0 || len(whole.begun) <= maxBegun/2 && whole.pending > len(b) {
+			t.Fatalf("%d bytes are unfinished of %d, and %d in two parts", whole.pending, len(b), parts.pending)
+		}
 	})
 }
 
@@ -76,6 +202,8 @@ type supply struct {
 
 func (s supply) Read(b []byte) (int, error) { return s.r.Read(b[:min(len(b), 4096)]) }
 func (s supply) Close() error               { return nil }
+
+func (s supply) SetReadDeadline(time.Time) error { return nil }
 
 // TestPace: how long a connection takes to be read.
 func TestPace(t *testing.T) {
@@ -131,6 +259,5 @@ func TestHeldRefusals(t *testing.T) {
 		if at := <-read; at != time.Second {
 			t.Errorf("returned after %v, want at once, as it is closed", at)
 		}
-		conn.held = 0
 	})
 }

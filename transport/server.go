@@ -95,7 +95,7 @@ func NewServer(cfg ServerConfig) *Server {
 	streams := uint32(math.MaxUint32) // nodes pass on the calls of many clients over one connection
 	if cfg.MaxConns > 0 {
 		streams = maxStreams
-		creds = pacedCreds{creds}
+		creds = pacedCreds{creds, refusals, cfg.Access != nil}
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	guard := newGate(cfg, stopping)
@@ -134,7 +134,7 @@ func NewServer(cfg ServerConfig) *Server {
 // closes the listener. It may be called for several listeners.
 func (s *Server) Serve(lis net.Listener) error {
 	if s.maxConns > 0 {
-		lis = newAdmission(lis, s.maxConns, s.refusals)
+		lis = newAdmission(lis, s.maxConns, s.refusals, s.gate != nil)
 	}
 	return untilStopped(s.grpc.Serve(lis))
 }

@@ -34,6 +34,16 @@ func (s *strangers) come(conn net.Conn) (place *list.Element, gone net.Conn) {
 	return s.line.PushBack(conn), gone
 }
 
+// oldest takes out the connection that has a place for longest, nil if none has.
+func (s *strangers) oldest() net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line.Len() == 0 {
+		return nil
+	}
+	return s.line.Remove(s.line.Front()).(net.Conn)
+}
+
 // leave gives up a place, as often as one likes.
 func (s *strangers) leave(place *list.Element) {
 	s.mu.Lock()

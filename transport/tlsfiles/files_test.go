@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -313,5 +314,32 @@ func TestServerUsesWhatIsRenewed(t *testing.T) {
 	}
 	if try(after, before) == nil {
 		t.Fatal("the authority from before is still believed")
+	}
+}
+
+// TestHalfWrittenFiles cuts a chain and a bundle at each byte: what is cut within a
+// certificate is not used.
+func TestHalfWrittenFiles(t *testing.T) {
+	ca, other := pkitest.New(t), pkitest.New(t)
+	folder := newFolder(t)
+	pair := ca.Issue(nil)
+	chain, bundle := slices.Concat(pair.Cert, other.PEM), slices.Concat(ca.PEM, other.PEM)
+	folder.put(pki.Pair{Cert: chain, Key: pair.Key}, bundle)
+	files := folder.open()
+	for name, whole := range map[string][]byte{"cert.pem": chain, "ca.pem": bundle} {
+		end := len(whole) - len(other.PEM) // of the first
+		for n := range len(whole) - 1 {
+			if n >= end-1 && n <= end {
+				continue // between two, which cannot be told
+			}
+			pkitest.Write(t, folder.path(name), whole[:n])
+			if err := files.Reload(); err == nil {
+				t.Fatalf("%s is used with %d of %d bytes, of which the first certificate has %d", name, n, len(whole), end)
+			}
+		}
+		pkitest.Write(t, folder.path(name), whole)
+		if err := files.Reload(); err != nil {
+			t.Errorf("%s, whole again: %v", name, err)
+		}
 	}
 }

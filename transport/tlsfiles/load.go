@@ -131,8 +131,32 @@ func sumOf(files ...[]byte) [sha256.Size]byte {
 	return sha256.Sum256(sums)
 }
 
+// ends is an error if what follows the last whole block of a file is the beginning of
+// another one: the file is half written. One that is cut between two cannot be told.
+func ends(rest []byte) error {
+	for line := range bytes.Lines(rest) {
+		if bytes.HasPrefix(line, []byte("-")) {
+			return errors.New("it ends in the middle of a certificate: replace it by rename, so that it is never seen half written")
+		}
+	}
+	return nil
+}
+
+// chainEnds is an error if a chain of certificates is half written.
+func chainEnds(chain []byte) error {
+	for rest := chain; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return ends(rest)
+		}
+	}
+}
+
 // pairOf checks a certificate with its key.
 func pairOf(cfg Config, cert, key []byte, now time.Time) (tls.Certificate, error) {
+	if err := chainEnds(cert); err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate %s: %w", cfg.Cert, err)
+	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return pair, fmt.Errorf("certificate %s with key %s: %w", cfg.Cert, cfg.Key, err)
@@ -178,8 +202,8 @@ func authoritiesOf(bundle []byte, now time.Time) (all []*x509.Certificate, err e
 	for rest := bundle; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			if len(bytes.TrimSpace(rest)) > 0 && bytes.Contains(rest, []byte("-----BEGIN")) {
-				return nil, errors.New("it ends in the middle of a certificate")
+			if err := ends(rest); err != nil {
+				return nil, err
 			}
 			break
 		}
