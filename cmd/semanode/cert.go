@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,8 +116,10 @@ need be. localhost and node.sema are always among the names.`,
 	f := addCertFlags(cmd, oneYear)
 	f.addAuthority(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if slices.Contains(*hosts, "") {
-			return &sema.InvalidError{Field: "host", Limit: "an address or a DNS name"}
+		for _, host := range *hosts {
+			if net.ParseIP(host) == nil && !dnsName(host) {
+				return &sema.InvalidError{Field: "host", Value: host, Limit: "an address or a DNS name, without a port"}
+			}
 		}
 		names := append([]string{transport.NodeName}, *hosts...)
 		for _, local := range []string{"localhost", "127.0.0.1", "::1"} {
@@ -150,8 +154,8 @@ func (f *certFlags) issue(cmd *cobra.Command, r pki.Request) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
-	if !fileName(r.Name) || r.Name == caName {
-		return &sema.InvalidError{Field: "name", Value: r.Name, Limit: "1 to 64 of a-z A-Z 0-9 . _ - @, not " + strconv.Quote(caName)}
+	if !fileName(r.Name) || r.Name == caName || strings.HasSuffix(r.Name, "-key") {
+		return &sema.InvalidError{Field: "name", Value: r.Name, Limit: "1 to 64 of a-z A-Z 0-9 . _ - @, not " + strconv.Quote(caName) + ", and no -key at the end, as keys' files have"}
 	}
 	if f.ca == "" {
 		f.ca = filepath.Join(f.dir, caName+".pem")
@@ -166,9 +170,31 @@ func (f *certFlags) issue(cmd *cobra.Command, r pki.Request) error {
 	r.From, r.To = pki.Valid(f.validity)
 	pair, err := authority.Issue(r)
 	if err != nil {
+		return fmt.Errorf("%s: %w", f.ca, err)
+	}
+	if err := f.write(cmd, r.Name, pair); err != nil {
 		return err
 	}
-	return f.write(cmd, r.Name, pair)
+	if end := authority.Cert.NotAfter; r.To.After(end) {
+		cmd.PrintErrf("semanode: it is valid until %s only, as its authority is\n", end.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// dnsName reports whether a name can be in a certificate: labels of letters, digits, - and
+// _, of which the first may be a *.
+func dnsName(name string) bool {
+	ok := len(name) <= 253
+	for i, label := range strings.Split(name, ".") {
+		if i == 0 && label == "*" {
+			continue
+		}
+		ok = ok && len(label) >= 1 && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-'
+		for _, r := range label {
+			ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		}
+	}
+	return ok
 }
 
 // fileName reports whether a name can be that of a file and a subject.

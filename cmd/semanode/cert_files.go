@@ -38,8 +38,11 @@ func (f *certFlags) write(cmd *cobra.Command, name string, pair pki.Pair) error 
 			}
 		}
 	}
-	if err := errors.Join(writeWhole(key, pair.Key, 0o600), writeWhole(cert, pair.Cert, 0o644)); err != nil {
+	if err := writeWhole(key, pair.Key, 0o600); err != nil { // first: without it the certificate is good for nothing
 		return err
+	}
+	if err := writeWhole(cert, pair.Cert, 0o644); err != nil {
+		return fmt.Errorf("%w; its key is in %s already, and needs it: make both again", err, key)
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", cert, key)
 	return err

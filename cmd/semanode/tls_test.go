@@ -250,7 +250,19 @@ func TestCert(t *testing.T) {
 	for _, args := range [][]string{in("ca"), in("node", "n1"), in("client", "n1")} {
 		contains(t, semanode(t, args...).fault(t, exitUsage), "exists: --force replaces it")
 	}
+	for what, args := range map[string][]string{
+		"no -key at the end": in("client", "ca-key", "--force"), // it would replace the authority's key
+		"without a port":     in("node", "n2", "--host", "10.0.0.1:7373"),
+		"a DNS name":         in("node", "n2", "--host", "https://n2/"),
+	} {
+		contains(t, semanode(t, args...).fault(t, exitUsage), what)
+	}
+	must(t, os.Mkdir(filepath.Join(dir, "blocked-key.pem"), 0o700)) // so the key cannot be written
+	semanode(t, in("client", "blocked", "--force")...).fault(t, exitFailed)
+	must(t, os.Remove(filepath.Join(dir, "blocked-key.pem")))
 	unchanged(t, before, contents(t, dir))
 	semanode(t, in("node", "n1", "--force")...).ok(t)
+	semanode(t, in("node", "n2", "--host", "*.example.com,::1", "--validity", "10m")...).ok(t)
+	contains(t, semanode(t, in("client", "long", "--validity", "200000h")...).stderr, "only, as its authority is")
 	contains(t, semanode(t, "cert", "show", filepath.Join(dir, "n1-key.pem")).fault(t, exitFailed), "no certificate in PEM")
 }

@@ -80,8 +80,13 @@ func LoadAuthority(pair Pair) (*Authority, error) {
 	return &Authority{loaded.Leaf, key}, nil
 }
 
-// Issue makes and signs a certificate. It does not outlive the authority.
+// Issue makes and signs a certificate. It does not outlive the authority, which must be
+// valid now.
 func (a *Authority) Issue(r Request) (Pair, error) {
+	if now := time.Now(); now.Before(a.Cert.NotBefore) || now.After(a.Cert.NotAfter) {
+		return Pair{}, fmt.Errorf("the authority is valid from %s to %s: nobody would believe what it signs now",
+			a.Cert.NotBefore.UTC().Format(time.RFC3339), a.Cert.NotAfter.UTC().Format(time.RFC3339))
+	}
 	if r.To.After(a.Cert.NotAfter) {
 		r.To = a.Cert.NotAfter
 	}
