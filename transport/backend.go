@@ -73,6 +73,7 @@ type TouchRequest struct {
 	Name    string
 	Token   uint64
 	Attempt sema.Attempt // Client and LowestOpen only
+	Account *Account     // see [ReleaseRequest]
 }
 
 // Validate reports every fault of the request, joined.
@@ -85,6 +86,7 @@ const MaxTouches = 50_000
 type TouchAllRequest struct {
 	Holds   []HoldID
 	Attempt sema.Attempt // Client and LowestOpen only
+	Account *Account     // see [ReleaseRequest]
 }
 
 // HoldID names a hold.
@@ -119,6 +121,10 @@ type ReleaseRequest struct {
 	Name    string
 	Token   uint64
 	Attempt sema.Attempt
+	// Account, unless nil, is that of who asks: to a hold, or a ticket, that counts on
+	// another one nothing is done, and the error is [sema.ErrNotHeld]. Nil: whoever asks may
+	// act on all.
+	Account *Account
 }
 
 // Validate reports every fault of the request, joined.

@@ -541,7 +541,7 @@ func TestAccountTravels(t *testing.T) {
 	claim := metadata.AppendToOutgoingContext(within(t, 20*time.Second), "sema-account-bin", (&transport.Account{Identity: "billing"}).Encode())
 	last := func(n *fakenode.Node) *transport.Account {
 		all := n.Requests()
-		return all[len(all)-1].(transport.AcquireRequest).Account
+		return accountOf(all[len(all)-1])
 	}
 	acquire := &semav1.AcquireRequest{Name: "shipping/1", Owner: "o", Timeout: durationpb.New(time.Minute)}
 	open := serveBackend(t, "open", leader, nil, nil) // a client port without rules
@@ -571,11 +571,36 @@ func TestAccountTravels(t *testing.T) {
 	if _, err := g.client(shipping).Acquire(claim, acquire); err != nil || *last(leader) != want {
 		t.Errorf("passed on: %+v, %v, want %+v", last(leader), err, want)
 	}
+	for _, way := range []string{"Touch", "TouchAll", "Release"} {
+		_ = ways[way](claim, g.client(shipping), "shipping/"+way) // what comes of it is of no matter
+		if a := last(leader); a == nil || *a != want {
+			t.Errorf("passed on in %s: %+v, want %+v", way, a, want)
+		}
+	}
 	k := talkTo(t, claim, g.client(shipping))
 	k.ask(&semav1.Call{Id: 1, Request: &semav1.Call_Acquire{Acquire: acquire}})
 	if k.answer(1); *last(leader) != want {
 		t.Errorf("in an exchange: %+v, want %+v", last(leader), want)
 	}
+	k.ask(&semav1.Call{Id: 2, Request: &semav1.Call_Release{Release: &semav1.ReleaseRequest{Name: "shipping/1", Token: 1}}})
+	if k.answer(2); last(leader) == nil || *last(leader) != want {
+		t.Errorf("in an exchange, of a release: %+v, want %+v", last(leader), want)
+	}
+}
+
+// accountOf is the account of a request that a node was asked.
+func accountOf(req any) *transport.Account {
+	switch req := req.(type) {
+	case transport.AcquireRequest:
+		return req.Account
+	case transport.TouchRequest:
+		return req.Account
+	case transport.TouchAllRequest:
+		return req.Account
+	case transport.ReleaseRequest:
+		return req.Account
+	}
+	return nil
 }
 
 // TestAudit: a forced release and a denial leave a line each, with who and from where.
