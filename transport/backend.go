@@ -98,7 +98,7 @@ type HoldID struct {
 // Validate reports the first fault among the holds, and all others.
 func (r TouchAllRequest) Validate() error {
 	if n := len(r.Holds); n > MaxTouches {
-		return invalidInt("holds", n, "at most 50000")
+		return tooManyTouches(n)
 	}
 	for _, h := range r.Holds {
 		if err := sema.ValidateName(h.Name); err != nil {
@@ -107,6 +107,8 @@ func (r TouchAllRequest) Validate() error {
 	}
 	return validateAttempt(r.Attempt)
 }
+
+func tooManyTouches(n int) error { return invalidInt("holds", n, "at most 50000") }
 
 // TouchOutcome is what became of one touch of many.
 type TouchOutcome struct {
