@@ -273,8 +273,12 @@ rules:
 limits: {requests-per-second: 7}
 `
 		half := whole[:strings.Index(whole, "limits")]
+		slowly := func(begin time.Duration, whole string) { // for longer than it is waited at first
+			time.AfterFunc(begin+50*time.Millisecond, func() { write(t, file, half+"#\n") })
+			time.AfterFunc(begin+150*time.Millisecond, func() { write(t, file, whole) })
+		}
 		write(t, file, half)
-		time.AfterFunc(50*time.Millisecond, func() { write(t, file, whole) })
+		slowly(0, whole)
 		c, err := access.Open(access.Config{File: file})
 		if err != nil {
 			t.Fatal(err)
@@ -285,7 +289,7 @@ limits: {requests-per-second: 7}
 			t.Errorf("at the start half of the file counts: a limit of %d", limit())
 		}
 		write(t, file, half)
-		time.AfterFunc(access.DefaultEvery+50*time.Millisecond, func() { write(t, file, strings.Replace(whole, "7}", "8}", 1)) })
+		slowly(access.DefaultEvery, strings.Replace(whole, "7}", "8}", 1))
 		defer c.OnChange(func() {
 			if limit() != 8 {
 				t.Errorf("half of the file came into force: a limit of %d", limit())
