@@ -295,7 +295,7 @@ limits: {requests-per-second: 7}
 				t.Errorf("half of the file came into force: a limit of %d", limit())
 			}
 		})()
-		time.Sleep(2 * access.DefaultEvery) // of virtual time
+		time.Sleep(2*access.DefaultEvery + time.Second) // of virtual time
 		synctest.Wait()
 		if limit() != 8 {
 			t.Errorf("the whole file did not come into force: a limit of %d", limit())
