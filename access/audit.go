@@ -1,14 +1,17 @@
 package access
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/semanode/sema"
 )
 
-// A denial is logged once a minute for each identity and address, with a count of those
+// A denial is logged once a minute for each identity, address and right, with a count of those
 // that were not; of more than maxDenied of these only together. So a flood of them is
 // some 260 lines a minute at the most.
 const (
@@ -24,8 +27,16 @@ type audit struct {
 	denied map[denier]*denials // at most maxDenied, and one for all others
 }
 
-// denier is who was denied something. Zero: all for whom there is no room.
-type denier struct{ identity, host string }
+// denier is who was denied what. Zero: all for whom there is no room.
+type denier struct{ identity, host, right string }
+
+// rightOf is the right that a denial is about, "" if there is none.
+func rightOf(err error) string {
+	if denied := (*sema.DeniedError)(nil); errors.As(err, &denied) {
+		return denied.Right
+	}
+	return ""
+}
 
 type denials struct {
 	since      time.Time // of the line that was logged
@@ -56,7 +67,7 @@ func (a *audit) denial(now time.Time, identity, from, method string, err error) 
 	if splitErr != nil {
 		host = from
 	}
-	who := denier{identity, host}
+	who := denier{identity, host, rightOf(err)}
 	d := a.denied[who]
 	if d == nil {
 		if len(a.denied) >= maxDenied {
@@ -96,7 +107,7 @@ func (a *audit) flush(now time.Time, all bool) {
 			delete(a.denied, who)
 			continue
 		}
-		args := []any{"identity", who.identity, "from", who.host, "suppressed", d.suppressed}
+		args := []any{"identity", who.identity, "from", who.host, "right", who.right, "suppressed", d.suppressed}
 		if who == (denier{}) {
 			args = []any{"suppressed", d.suppressed, "of", "many identities and addresses"}
 		}

@@ -3,6 +3,7 @@ package access
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/semanode/sema"
 )
 
 // DefaultEvery is how often a [Control] looks at its file.
@@ -27,9 +30,14 @@ type Config struct {
 	// Every is how often it is read. 3 s if zero. It is read whole, as its size and times
 	// may be those of the one before.
 	Every time.Duration
-	// Logger gets a line when the rules change, or cannot, and under "audit" one for each
-	// event of [Control.Audit] and [Control.Denied]. Nil: nothing is logged.
+	// Settle is for how long content that is new must stay as it is before it counts: it may
+	// be half written, and half of it may give more than the whole. 100 ms if zero.
+	Settle time.Duration
+	// Logger gets a line when the rules change, or cannot. Nil: nothing is logged.
 	Logger hclog.Logger
+	// AuditLogger gets one for each event of [Control.Audit] and [Control.Denied]. Nil: they
+	// go to Logger, under "audit" and from its level on.
+	AuditLogger hclog.Logger
 }
 
 // Control has the policy in force.
@@ -60,16 +68,23 @@ func Open(cfg Config) (*Control, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	data, err := read(cfg.File)
+	if cfg.Settle <= 0 {
+		cfg.Settle = 100 * time.Millisecond
+	}
+	if cfg.AuditLogger == nil {
+		cfg.AuditLogger = cfg.Logger.Named("audit")
+	}
+	c := &Control{cfg: cfg, log: cfg.Logger, end: make(chan struct{}), changes: map[*func()]struct{}{}}
+	data, err := c.settled()
 	if err != nil {
 		return nil, err
 	}
-	policy, err := Parse(data)
+	policy, err := parse(cfg.File, data)
 	if err != nil {
-		return nil, fmt.Errorf("access file %s: %w", cfg.File, err)
+		return nil, err
 	}
-	c := &Control{cfg: cfg, log: cfg.Logger, seen: sha256.Sum256(data), end: make(chan struct{}), changes: map[*func()]struct{}{}}
-	c.audit.log = cfg.Logger.Named("audit")
+	c.seen = sha256.Sum256(data)
+	c.audit.log = cfg.AuditLogger
 	c.policy.Store(policy)
 	c.wg.Go(c.watch)
 	return c, nil
@@ -139,18 +154,23 @@ func (c *Control) reload() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	data, err := read(c.cfg.File)
+	if err == nil && sha256.Sum256(data) == c.seen && c.broken == "" {
+		return false, nil
+	}
+	if err == nil {
+		data, err = c.settled()
+	}
+	if errors.Is(err, errEnded) {
+		return false, err
+	}
 	if err != nil {
 		c.keep(err)
 		return false, err
 	}
 	sum := sha256.Sum256(data)
-	if sum == c.seen && c.broken == "" {
-		return false, nil
-	}
 	c.seen = sum
-	policy, err := Parse(data)
+	policy, err := parse(c.cfg.File, data)
 	if err != nil {
-		err = fmt.Errorf("access file %s: %w", c.cfg.File, err)
 		c.keep(err)
 		return false, err
 	}
@@ -167,6 +187,46 @@ func (c *Control) keep(err error) {
 		c.broken = text
 		c.log.Error("the rules before stay in force: correct the access file", "error", strings.ReplaceAll(text, "\n", "; "))
 	}
+}
+
+// settleTries is how often the file is read for two readings in a row to be the same.
+const settleTries = 20
+
+// settled is the content of the file once it has stayed the same for a while.
+func (c *Control) settled() ([]byte, error) {
+	before, err := read(c.cfg.File)
+	for range settleTries {
+		if err != nil {
+			return nil, err
+		}
+		rest := time.NewTimer(c.cfg.Settle)
+		select {
+		case <-rest.C:
+		case <-c.end:
+			rest.Stop()
+			return nil, errEnded
+		}
+		var data []byte
+		if data, err = read(c.cfg.File); err == nil && bytes.Equal(data, before) {
+			return data, nil
+		}
+		before = data
+	}
+	return nil, fmt.Errorf("access file %s: it is being written: replace it by rename, so that it is never seen half written", c.cfg.File)
+}
+
+var errEnded = errors.New("access file: it is read no more")
+
+// parse reads a policy. The last line must have its end: it may be half of one.
+func parse(file string, data []byte) (*Policy, error) {
+	policy, err := Parse(data)
+	if err == nil && !bytes.HasSuffix(data, []byte("\n")) {
+		err = &sema.InvalidError{Field: "access file", Value: "a last line without an end", Limit: "a line end after the last line: without, it may be half written"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("access file %s: %w", file, err)
+	}
+	return policy, nil
 }
 
 // read reads a file, one byte more than it may have at most.

@@ -53,10 +53,13 @@ func (l *log) take() []string {
 	return strings.Split(text, "\n")
 }
 
+// settle is how long a file of these tests must stay as it is.
+const settle = time.Millisecond
+
 func open(t *testing.T, file string, every time.Duration) (*access.Control, *log) {
 	t.Helper()
 	l := new(log)
-	c, err := access.Open(access.Config{File: file, Every: every, Logger: hclog.New(&hclog.LoggerOptions{Output: l})})
+	c, err := access.Open(access.Config{File: file, Every: every, Settle: settle, Logger: hclog.New(&hclog.LoggerOptions{Output: l})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,7 @@ func TestWatch(t *testing.T) {
 		write(t, file, rulesFor("x"))
 		c, _ := open(t, file, 0)
 		write(t, file, rulesFor("y"))
-		time.Sleep(access.DefaultEvery) // of virtual time
+		time.Sleep(access.DefaultEvery + settle) // of virtual time
 		synctest.Wait()
 		if !reads(c, "y") {
 			t.Error("the file has changed and the rules have not")
@@ -156,7 +159,8 @@ func TestWatch(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "bad"), "rules: [")
-	for _, file := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "bad"), dir} {
+	write(t, filepath.Join(dir, "cut off"), strings.TrimSpace(rulesFor("x")))
+	for _, file := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "bad"), filepath.Join(dir, "cut off"), dir} {
 		if c, err := access.Open(access.Config{File: file}); err == nil {
 			c.Close()
 			t.Errorf("%s was opened", file)
@@ -256,4 +260,110 @@ func TestDenialsAreCounted(t *testing.T) {
 			t.Errorf("%d lines for 10,000 who flood", len(lines))
 		}
 	})
+}
+
+// TestHalfAFile: of a file that is being written nothing counts, though what is there so far
+// may be read as rules, and as ones that give more.
+func TestHalfAFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "access.yaml")
+		whole := `identities: [{name: a, tokens: ["` + hash(1) + `"]}]
+rules:
+  - {who: [a], names: [""], rights: [read]}
+limits: {requests-per-second: 7}
+`
+		half := whole[:strings.Index(whole, "limits")]
+		slowly := func(begin time.Duration, whole string) { // for longer than it is waited at first
+			time.AfterFunc(begin+50*time.Millisecond, func() { write(t, file, half+"#\n") })
+			time.AfterFunc(begin+150*time.Millisecond, func() { write(t, file, whole) })
+		}
+		write(t, file, half)
+		slowly(0, whole)
+		c, err := access.Open(access.Config{File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		limit := func() uint32 { return c.Policy().ByName("a").Limits().Requests }
+		if limit() != 7 {
+			t.Errorf("at the start half of the file counts: a limit of %d", limit())
+		}
+		write(t, file, half)
+		slowly(access.DefaultEvery, strings.Replace(whole, "7}", "8}", 1))
+		defer c.OnChange(func() {
+			if limit() != 8 {
+				t.Errorf("half of the file came into force: a limit of %d", limit())
+			}
+		})()
+		time.Sleep(2*access.DefaultEvery + time.Second) // of virtual time
+		synctest.Wait()
+		if limit() != 8 {
+			t.Errorf("the whole file did not come into force: a limit of %d", limit())
+		}
+		write(t, file, strings.TrimSpace(whole))
+		if err := c.Reload(); err == nil || !strings.Contains(err.Error(), "line end") {
+			t.Errorf("a last line without an end: %v", err)
+		}
+	})
+}
+
+// TestCharge: what keeps a hold is never refused, others wait until it is paid, for ten
+// seconds at the most, and beyond that it is paced.
+func TestCharge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "access.yaml")
+		write(t, file, rulesFor("x")) // 10 a second, 3 at once
+		c, _ := open(t, file, time.Hour)
+		id := c.Policy().ByName("a")
+		for i := range 103 { // a burst, and ten seconds
+			if pause := c.Charge(id, 1); pause != 0 {
+				t.Fatalf("charge %d waits for %v", i, pause)
+			}
+		}
+		for range 100 {
+			if pause := c.Charge(id, 1); pause <= 0 || pause > time.Second {
+				t.Fatalf("a charge beyond the bound waits for %v", pause)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if _, err := c.Spend(id, 1); !errors.Is(err, sema.ErrLimit) {
+			t.Errorf("before it is paid: %v", err)
+		}
+		time.Sleep(time.Second)
+		if _, err := c.Spend(id, 1); err != nil {
+			t.Errorf("when it is paid: %v", err)
+		}
+	})
+}
+
+// TestDenialsByRight: a denial of one right does not hide that of another.
+func TestDenialsByRight(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	write(t, file, rulesFor("x"))
+	c, log := open(t, file, time.Hour)
+	for range 3 {
+		for _, right := range []access.Right{access.Read, access.Force} {
+			c.Denied("a", "10.0.0.1:1", "m", c.Policy().ByName("a").May(right, "y"))
+		}
+	}
+	if lines := log.take(); len(lines) != 2 {
+		t.Errorf("logged %q, want a line for each right", lines)
+	}
+}
+
+// TestAuditLogger: the audit log may have a logger of its own, with a level of its own.
+func TestAuditLogger(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	write(t, file, rulesFor("x"))
+	own := new(log)
+	c, err := access.Open(access.Config{File: file, Every: time.Hour, Settle: settle, Logger: hclog.New(&hclog.LoggerOptions{Output: own, Level: hclog.Error}),
+		AuditLogger: hclog.New(&hclog.LoggerOptions{Output: own})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Audit("hold ended by force", "a", "10.0.0.1:1", nil)
+	if got := own.take(); len(got) != 1 || !strings.Contains(got[0], "hold ended by force") {
+		t.Errorf("logged %q", got)
+	}
 }

@@ -32,8 +32,23 @@ func (c *Control) Spend(id *Identity, cost int) (pause time.Duration, err error)
 	return c.meters.get(id.name).spend(id, cost, time.Now())
 }
 
-// maxPause bounds what Spend returns.
-const maxPause = time.Second
+// Charge takes a call in any case: one that keeps or frees what the identity has. What it costs
+// beyond what is left is a debt, so all others wait until it is paid. The debt is at most
+// maxDebt of the rate, and beyond that the pause is as [Control.Spend] has it: somebody who
+// floods with such calls is read from at the rate, too.
+func (c *Control) Charge(id *Identity, cost int) (pause time.Duration) {
+	if id.limits.Requests == 0 {
+		return 0
+	}
+	return c.meters.get(id.name).charge(id, cost, time.Now())
+}
+
+// maxPause bounds what Spend and Charge return, and maxDebt is how long the others wait at most
+// for what was charged.
+const (
+	maxPause = time.Second
+	maxDebt  = 10 * time.Second
+)
 
 func (ms *meters) get(name string) *meter {
 	ms.mu.Lock()
@@ -61,9 +76,30 @@ func (ms *meters) forget(p *Policy) {
 }
 
 func (m *meter) spend(id *Identity, cost int, now time.Time) (pause time.Duration, err error) {
-	rate, burst := float64(id.limits.Requests), float64(id.limits.Burst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if rate := m.fill(id, now); m.left < 1 {
+		return m.pace(rate, now), over(id, time.Duration((1-m.left)/rate*float64(time.Second)))
+	}
+	m.left -= float64(cost)
+	return 0, nil
+}
+
+func (m *meter) charge(id *Identity, cost int, now time.Time) (pause time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rate := m.fill(id, now)
+	least := min(m.left, -rate*maxDebt.Seconds())
+	if m.left -= float64(cost); m.left < least {
+		m.left = least
+		pause = m.pace(rate, now)
+	}
+	return pause
+}
+
+// fill adds what has come since the last look. mu is held.
+func (m *meter) fill(id *Identity, now time.Time) (rate float64) {
+	rate, burst := float64(id.limits.Requests), float64(id.limits.Burst)
 	if m.at.IsZero() {
 		m.left = burst
 	} else if since := now.Sub(m.at); since > 0 {
@@ -72,16 +108,17 @@ func (m *meter) spend(id *Identity, cost int, now time.Time) (pause time.Duratio
 	if now.After(m.at) {
 		m.at = now
 	}
-	if m.left < 1 {
-		if m.told.Before(now) {
-			m.told = now
-		}
-		m.told = m.told.Add(time.Duration(float64(time.Second) / rate))
-		if latest := now.Add(maxPause); m.told.After(latest) {
-			m.told = latest
-		}
-		return m.told.Sub(now), over(id, time.Duration((1-m.left)/rate*float64(time.Second)))
+	return rate
+}
+
+// pace is how long somebody is to wait who is beyond the rate. mu is held.
+func (m *meter) pace(rate float64, now time.Time) time.Duration {
+	if m.told.Before(now) {
+		m.told = now
 	}
-	m.left -= float64(cost)
-	return 0, nil
+	m.told = m.told.Add(time.Duration(float64(time.Second) / rate))
+	if latest := now.Add(maxPause); m.told.After(latest) {
+		m.told = latest
+	}
+	return m.told.Sub(now)
 }

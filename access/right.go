@@ -13,7 +13,8 @@ type Right uint8
 const (
 	// Read: Get, List and, with it on any name, Status.
 	Read Right = iota
-	// Acquire: Acquire, Wait, Touch, TouchAll and Release, which acts on own holds only.
+	// Acquire: Acquire, Wait, Touch, TouchAll and Release, the last three of own holds only:
+	// those that the same identity has acquired.
 	Acquire
 	// Force: ForceRelease, of anybody's hold.
 	Force

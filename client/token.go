@@ -23,11 +23,14 @@ const (
 	tokenEvery = time.Second
 	// maxTokenFile bounds it.
 	maxTokenFile = 4096
+	// tokenGrace is for how long the token before is shown when the file has none.
+	tokenGrace = 10 * time.Second
 )
 
 // TokenFile returns a [Config.TokenSource] that reads the token from a file, again when a
 // second has passed: the file may be replaced at any time. Spaces and line ends around
-// the token do not count.
+// the token do not count. While the file has none that is complete, as when it is being written, the
+// one before is shown, for ten seconds.
 func TokenFile(path string) func() (string, error) {
 	f := &tokenFile{path: path}
 	return f.read
@@ -37,7 +40,8 @@ type tokenFile struct {
 	path string
 
 	mu    sync.Mutex
-	at    time.Time
+	at    time.Time // of the latest reading
+	good  time.Time // of the latest that had a token
 	token string
 }
 
@@ -47,7 +51,21 @@ func (f *tokenFile) read() (string, error) {
 	if !f.at.IsZero() && time.Since(f.at) < tokenEvery {
 		return f.token, nil
 	}
-	file, err := os.Open(f.path)
+	token, err := readToken(f.path)
+	now := time.Now()
+	if err == nil {
+		f.token, f.at, f.good = string(token), now, now
+		return f.token, nil
+	}
+	if f.good.IsZero() || now.Sub(f.good) >= tokenGrace {
+		return "", err
+	}
+	f.at = now
+	return f.token, nil
+}
+
+func readToken(path string) (access.Token, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
@@ -58,10 +76,9 @@ func (f *tokenFile) read() (string, error) {
 	}
 	token, err := access.ParseToken(strings.TrimSpace(string(data)))
 	if err != nil {
-		return "", fmt.Errorf("token file %s: %w", f.path, err)
+		return "", fmt.Errorf("token file %s: %w", path, err)
 	}
-	f.token, f.at = string(token), time.Now()
-	return f.token, nil
+	return token, nil
 }
 
 // tokenCredentials shows a token. It implements [credentials.PerRPCCredentials].

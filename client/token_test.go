@@ -39,7 +39,17 @@ func TestTokenFile(t *testing.T) {
 		shows(first)
 		time.Sleep(time.Second)
 		shows(second)
+		for _, part := range []string{string(second)[:40], ""} { // it is being written
+			write(part)
+			time.Sleep(time.Second)
+			shows(second)
+		}
+		write(string(first) + "\n")
+		time.Sleep(time.Second)
+		shows(first)
 		write(string(second)[:40])
+		time.Sleep(9 * time.Second)
+		shows(first)
 		time.Sleep(time.Second)
 		if got, err := source(); err == nil {
 			t.Errorf("shows %q of a file that was cut off", got)

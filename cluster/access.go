@@ -8,7 +8,7 @@ func (n *Node) openAccess() (err error) {
 	if n.cfg.AccessFile == "" {
 		return nil
 	}
-	n.access, err = access.Open(access.Config{File: n.cfg.AccessFile, Logger: n.log})
+	n.access, err = access.Open(access.Config{File: n.cfg.AccessFile, Logger: n.log, AuditLogger: n.cfg.AuditLogger})
 	return err
 }
 

@@ -57,7 +57,8 @@ func (b backend) Acquire(ctx context.Context, req transport.AcquireRequest) (sem
 
 // Touch implements [transport.Backend].
 func (b backend) Touch(ctx context.Context, req transport.TouchRequest) (sema.Info, error) {
-	return b.proposeInfo(ctx, req.Validate(), fsm.Command{Kind: fsm.Touch, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
+	r, err := b.proposeOwn(ctx, req.Validate(), fsm.Command{Kind: fsm.Touch, Name: req.Name, Token: req.Token, Attempt: req.Attempt}, req.Account)
+	return r.Info, err
 }
 
 // touchesAhead is how many proposals of one TouchAll are under way or in the queue at
@@ -90,16 +91,13 @@ func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 		}
 	}
 	var ahead []*proposal
+	var disowned []bool // one for each of those that were proposed
 	for holds := range slices.Chunk(req.Holds, maxTogether) {
 		if len(ahead) == touchesAhead {
 			answer(ahead[0])
 			ahead = ahead[1:]
 		}
-		commands := make([]fsm.Command, len(holds))
-		for i, h := range holds {
-			commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
-		}
-		p := newProposal(commands...)
+		p := newProposal(o.touches(holds, &req, &disowned)...)
 		if err := ctx.Err(); err != nil {
 			p.answer(nil, context.Cause(ctx)) // nobody waits for the others
 		} else if err := o.enqueue(p); err != nil {
@@ -114,12 +112,33 @@ func (b backend) TouchAll(ctx context.Context, req transport.TouchAllRequest) ([
 	if deposed == proposals && deposed > 0 { // none of it was done: another node may do it
 		return nil, b.notLeader()
 	}
+	if slices.Contains(disowned, true) {
+		err := o.stillIn()
+		for i := range outcomes {
+			if err != nil && disowned[i] {
+				outcomes[i] = transport.TouchOutcome{Err: err}
+			}
+		}
+	}
 	return outcomes, nil
+}
+
+// touches are the commands for these holds of a TouchAll. disowned is told which of them
+// were; it is not if nobody has an account.
+func (o *office) touches(holds []transport.HoldID, req *transport.TouchAllRequest, disowned *[]bool) []fsm.Command {
+	commands := make([]fsm.Command, len(holds))
+	for i, h := range holds {
+		commands[i] = fsm.Command{Kind: fsm.Touch, Name: h.Name, Token: h.Token, Attempt: req.Attempt}
+		if req.Account != nil {
+			*disowned = append(*disowned, o.disown(&commands[i], req.Account))
+		}
+	}
+	return commands
 }
 
 // Release implements [transport.Backend].
 func (b backend) Release(ctx context.Context, req transport.ReleaseRequest) (released bool, err error) {
-	r, err := b.propose(ctx, req.Validate(), fsm.Command{Kind: fsm.Release, Name: req.Name, Token: req.Token, Attempt: req.Attempt})
+	r, err := b.proposeOwn(ctx, req.Validate(), fsm.Command{Kind: fsm.Release, Name: req.Name, Token: req.Token, Attempt: req.Attempt}, req.Account)
 	return r.Ended != 0, err
 }
 
@@ -240,4 +259,24 @@ func (b backend) propose(ctx context.Context, invalid error, c fsm.Command) (fsm
 		return fsm.Result{}, err
 	}
 	return o.submit(ctx, c)
+}
+
+// proposeOwn is propose of a touch or a release, which somebody with an account may do to
+// own holds only, see [office.disown].
+func (b backend) proposeOwn(ctx context.Context, invalid error, c fsm.Command, by *transport.Account) (fsm.Result, error) {
+	if invalid != nil {
+		return fsm.Result{}, invalid
+	}
+	o, err := b.leading()
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	disowned := o.disown(&c, by)
+	r, err := o.submit(ctx, c)
+	if disowned {
+		if err := o.stillIn(); err != nil {
+			return fsm.Result{}, err
+		}
+	}
+	return r, err
 }

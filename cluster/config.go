@@ -91,12 +91,16 @@ type Config struct {
 	// when it changes. Empty: everybody may do everything.
 	AccessFile string
 	// InsecureTokens takes bearer tokens over connections without TLS too that come from
-	// other machines, which others can read on the way.
+	// other machines, which others can read on the way. Insecure does not imply it.
 	InsecureTokens bool
 
 	// Logger gets the node's log and, under "raft", the consensus library's.
 	// Nil: nothing is logged.
 	Logger hclog.Logger
+	// AuditLogger gets what somebody may have to answer for: changes of members and, with an
+	// AccessFile, forced releases and denials. Nil: it goes to Logger, under "audit" and from its level on,
+	// which should let Info pass.
+	AuditLogger hclog.Logger
 	// Metrics, if set, gets the node's metrics, which docs/metrics.md lists, until the
 	// node has ended. A registry is for one node: several in a process need one each, or
 	// one that is wrapped with a label. Nil: nothing is counted.
@@ -223,6 +227,9 @@ func (c Config) withDefaults() Config {
 	c.Host = c.Host.WithDefaults()
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
+	}
+	if c.AuditLogger == nil {
+		c.AuditLogger = c.Logger.Named("audit")
 	}
 	return c
 }

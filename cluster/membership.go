@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,7 +108,11 @@ func (b backend) Join(ctx context.Context, req transport.JoinRequest) (index uin
 		}
 		index, err = b.changed(ctx, add(name, raft.ServerAddress(req.RaftAddr), b.since(), changeTimeout))
 		if err == nil {
-			b.log.Info("took in a node", "id", req.ID, "raftAddr", req.RaftAddr, "voter", suffrage == raft.Voter)
+			what := "member joined"
+			if slices.ContainsFunc(m.Servers, func(s raft.Server) bool { return s.ID == name }) {
+				what = "member moved"
+			}
+			b.cfg.AuditLogger.Info(what, "member", req.ID, "raft-addr", req.RaftAddr, "voter", suffrage == raft.Voter)
 		}
 		return err
 	})
@@ -161,8 +166,8 @@ func (b backend) Remove(ctx context.Context, req transport.RemoveRequest) error 
 			return b.notLeader()
 		}
 		_, err = b.changed(ctx, b.raft.RemoveServer(member.ID, b.since(), changeTimeout))
-		if err == nil {
-			b.log.Info("removed a node", "id", req.ID, "forced", req.Force)
+		if err == nil && !req.Audited {
+			b.cfg.AuditLogger.Info("member removed", "member", req.ID, "force", req.Force)
 		}
 		return err
 	})
@@ -314,7 +319,7 @@ func (b backend) giveVote(ctx context.Context, id raft.ServerID) {
 			if s.ID == id && s.Suffrage == raft.Nonvoter {
 				_, err := b.changed(ctx, b.raft.AddVoter(s.ID, s.Address, b.since(), changeTimeout))
 				if err == nil {
-					b.log.Info("gave a node its vote", "id", nodeID(id))
+					b.cfg.AuditLogger.Info("member has a vote", "member", nodeID(id))
 				}
 				return err
 			}

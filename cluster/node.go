@@ -248,7 +248,7 @@ func (n *Node) start() {
 	n.wg.Go(func() { n.serve(n.peerServer, n.mux.Listener(transport.GRPCStream)) })
 	if n.grpcLis != nil {
 		n.clientServer = transport.NewServer(transport.ServerConfig{NodeID: n.cfg.ID, Backend: n.Backend(), Leaders: n.watcher, Peers: n.peers,
-			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, FromClients: true, Logger: n.log, Access: n.access, InsecureTokens: n.cfg.InsecureTokens || n.cfg.Insecure})
+			Calls: n.meters.clients, Tracer: n.tracer.Tracer, TLS: n.cfg.TLS, MaxConns: n.cfg.MaxConns, FromClients: true, Logger: n.log, Access: n.access, InsecureTokens: n.cfg.InsecureTokens})
 		n.wg.Go(func() { n.serve(n.clientServer, n.grpcLis) })
 	}
 	n.doorServer = transport.NewDoorServer(n)

@@ -38,6 +38,9 @@ func (b backend) Start(s *transport.Started) bool {
 	default:
 		return false
 	}
+	if invalid == nil && c.Kind != fsm.Acquire && o.disown(&c, s.Account) {
+		return false // it is seldom, and has more to wait for
+	}
 	if invalid == nil {
 		p := newStarted(s, c)
 		o.node.tracer.queue(p, s.Span)

@@ -260,3 +260,36 @@ func unmarshal(t *rapid.T, data []byte, to proto.Message) {
 		t.Fatal(err)
 	}
 }
+
+// TestOwned: what an identity may touch or release is what counts on its account or on
+// nobody's. To find out allocates nothing.
+func TestOwned(t *testing.T) {
+	m := fsm.New()
+	held := apply(t, m, entryOf(t, at(time.Second), onAccount(acquire("x", 1, 1), "billing", 0)))[0].Info.Token
+	apply(t, m, entryOf(t, at(time.Second), onAccount(waiting("x", 2, 1), "shipping", 0), acquire("y", 3, 1)))
+	byToken := func(name string, token uint64) fsm.Command {
+		return fsm.Command{Kind: fsm.Release, Name: name, Token: token, Attempt: sema.Attempt{Client: clientID(9), Seq: 7}}
+	}
+	for what, tc := range map[string]struct {
+		c                 fsm.Command
+		billing, shipping bool
+	}{
+		"a hold":                  {byToken("x", held), true, false},
+		"nobody's hold":           {byToken("y", held+1), true, true},
+		"a hold of another name":  {byToken("y", held), false, false},
+		"a hold that is to come":  {byToken("x", held+2), false, false},
+		"a hold of a free name":   {byToken("z", held), false, false},
+		"nothing":                 {fsm.Command{Kind: fsm.Release, Name: "x"}, false, false},
+		"an attempt that holds":   {cancel("x", 1, 1), true, false},
+		"an attempt that waits":   {cancel("x", 2, 1), false, true},
+		"the same by other names": {cancel("z", 2, 1), false, true},
+		"an attempt to come":      {cancel("x", 4, 1), true, true},
+		"one of a free name":      {cancel("z", 4, 1), true, true},
+	} {
+		var billing, shipping bool
+		allocated := testing.AllocsPerRun(10, func() { billing, shipping = m.Owned(&tc.c, "billing"), m.Owned(&tc.c, "shipping") })
+		if billing != tc.billing || shipping != tc.shipping || allocated != 0 {
+			t.Errorf("%s: billing %v, shipping %v, want %v, %v; %v allocations", what, billing, shipping, tc.billing, tc.shipping, allocated)
+		}
+	}
+}

@@ -47,11 +47,11 @@ func decodeAccount(value string) *Account {
 	return &Account{Identity: value[16:], Holds: limit(0), Tickets: limit(1), AllHolds: limit(2), AllNames: limit(3)}
 }
 
-// account is on whose account an acquire counts that came with ctx: that of the
-// client, which came in here, or what the node says that passed the call on. nil: nobody's.
+// account is on whose account a call acts that came with ctx: that by which the client was
+// judged, which came in here, or what the node says that passed the call on. nil: nobody's.
 func (h *handler) account(ctx context.Context) *Account {
-	if c := callerOf(ctx); c != nil {
-		return c.known().account
+	if a, ok := ctx.Value(accountOf{}).(*Account); ok {
+		return a
 	}
 	if !h.fromNodes {
 		return nil

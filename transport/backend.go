@@ -73,6 +73,7 @@ type TouchRequest struct {
 	Name    string
 	Token   uint64
 	Attempt sema.Attempt // Client and LowestOpen only
+	Account *Account     // see [ReleaseRequest]
 }
 
 // Validate reports every fault of the request, joined.
@@ -85,6 +86,7 @@ const MaxTouches = 50_000
 type TouchAllRequest struct {
 	Holds   []HoldID
 	Attempt sema.Attempt // Client and LowestOpen only
+	Account *Account     // see [ReleaseRequest]
 }
 
 // HoldID names a hold.
@@ -96,7 +98,7 @@ type HoldID struct {
 // Validate reports the first fault among the holds, and all others.
 func (r TouchAllRequest) Validate() error {
 	if n := len(r.Holds); n > MaxTouches {
-		return invalidInt("holds", n, "at most 50000")
+		return tooManyTouches(n)
 	}
 	for _, h := range r.Holds {
 		if err := sema.ValidateName(h.Name); err != nil {
@@ -105,6 +107,8 @@ func (r TouchAllRequest) Validate() error {
 	}
 	return validateAttempt(r.Attempt)
 }
+
+func tooManyTouches(n int) error { return invalidInt("holds", n, "at most 50000") }
 
 // TouchOutcome is what became of one touch of many.
 type TouchOutcome struct {
@@ -119,6 +123,10 @@ type ReleaseRequest struct {
 	Name    string
 	Token   uint64
 	Attempt sema.Attempt
+	// Account, unless nil, is that of who asks: to a hold, or a ticket, that counts on
+	// another one nothing is done, and the error is [sema.ErrNotHeld]. Nil: whoever asks may
+	// act on all.
+	Account *Account
 }
 
 // Validate reports every fault of the request, joined.

@@ -41,7 +41,7 @@ type Call struct {
 	Stale     bool          // Get
 	Line      int           // Get
 	Trace     []byte        // see [TraceOf]; nil: the caller does not trace it
-	Account   *Account      // Acquire: of the client, as the node knows it; it does not travel
+	Account   *Account      // of the client, as the node knows it; it does not travel
 
 	Answer
 }

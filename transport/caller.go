@@ -29,6 +29,7 @@ type caller struct {
 	conn     *pacedConn      // nil: it is trusted
 	stopping context.Context // the server is
 	owes     time.Duration   // before the next answer; of the goroutine that asks may
+	judged   *known          // by whom the latest call was allowed; of the same goroutine
 }
 
 // known is who a caller is by one policy.
@@ -107,26 +108,38 @@ func (c *caller) known() *known {
 // may is nil if the caller may have a call of this cost decided. Nothing of the cluster's
 // state is looked at.
 func (c *caller) may(method string, cost int, allowed func(*access.Identity) error) error {
-	k := c.known()
+	return c.judge(c.known(), method, cost, allowed)
+}
+
+// judge is may by what the caller is known as.
+func (c *caller) judge(k *known, method string, cost int, allowed func(*access.Identity) error) error {
 	err := k.err
 	if err == nil {
 		err = allowed(k.id)
 	}
 	if err != nil {
-		c.control.Denied(c.name(), c.from, method, err)
+		c.control.Denied(k.name(), c.from, method, err)
 		if c.conn != nil {
 			c.owes = max(c.owes, c.conn.denied())
 		}
 		return err
 	}
+	c.judged = k
 	if cost == 0 {
 		return nil
 	}
-	return c.spend(k.id, cost)
+	return c.spend(k.id, cost, keeps[method])
 }
 
-func (c *caller) spend(id *access.Identity, cost int) error {
-	pause, err := c.control.Spend(id, cost)
+// spend takes a call of this cost. One that keeps, or gives back, what its caller has is
+// taken in any case: to refuse it would cost somebody a hold.
+func (c *caller) spend(id *access.Identity, cost int, keeps bool) (err error) {
+	var pause time.Duration
+	if keeps {
+		pause = c.control.Charge(id, cost)
+	} else {
+		pause, err = c.control.Spend(id, cost)
+	}
 	c.owes = max(c.owes, pause)
 	return err
 }
@@ -149,22 +162,33 @@ func (c *caller) mayCall(call *Call) error {
 	if int(call.Method) < len(callNeeds) {
 		right = callNeeds[call.Method]
 	}
-	if k := c.known(); k.err == nil && k.id.Has(right, call.Name) { // without a closure: it is the rule
+	k := c.known()
+	if k.err == nil && k.id.Has(right, call.Name) { // without a closure: it is the rule
 		call.Account = k.account
-		return c.spend(k.id, 1)
+		return c.spend(k.id, 1, call.Method == MethodTouch || call.Method == MethodRelease)
 	}
-	return c.may("Exchange", 0, func(id *access.Identity) error { return id.May(right, call.Name) })
+	return c.judge(k, "Exchange", 0, func(id *access.Identity) error { return id.May(right, call.Name) })
 }
 
 // name is the identity's, "" if the caller is nobody that is known.
-func (c *caller) name() string {
-	if id := c.known().id; id != nil {
-		return id.Name()
+func (c *caller) name() string { return c.known().name() }
+
+func (k *known) name() string {
+	if k.id != nil {
+		return k.id.Name()
 	}
 	return ""
 }
 
 type callerKey struct{}
+
+type accountOf struct{}
+
+// withJudged is the context of a call that was allowed, which has the account that this was
+// decided by: the rules may change before it is used.
+func withJudged(ctx context.Context, a *Account) context.Context {
+	return context.WithValue(ctx, accountOf{}, a)
+}
 
 // callerOf returns who makes the call of this context. nil: there is no access control, or
 // the call comes from a node or from within this process.

@@ -227,6 +227,9 @@ func (ex *exchange) carryOut(x *exchanged) {
 		defer cancel()
 		hint := new(leaderHint)
 		ctx := inProcess(ctx, hint)
+		if x.Account != nil {
+			ctx = withJudged(ctx, x.Account)
+		}
 		if x.Span != nil {
 			ctx = trace.ContextWithSpan(ctx, x.Span)
 		}

@@ -167,3 +167,9 @@ func MayCall(control *access.Control, token string) func(*Call) error {
 var DecodeAccount = decodeAccount
 
 func (a *Account) Encode() string { return a.encode() }
+
+// The bounds of health watches.
+const (
+	MaxWatches     = maxWatches
+	MaxWatchesEach = maxWatchesEach
+)

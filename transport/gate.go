@@ -68,7 +68,7 @@ func (g *gate) unary(ctx context.Context, m any, info *grpc.UnaryServerInfo, han
 	if err != nil {
 		return nil, ErrorToStatus(err)
 	}
-	resp, err := handle(ctx, m)
+	resp, err := handle(withJudged(ctx, c.judged.account), m)
 	if need.audit != "" {
 		g.control.Audit(need.audit, c.name(), c.from, err, details(m, resp)...)
 	}
@@ -138,21 +138,20 @@ func (c *caller) narrow(method string, right access.Right, m any) error {
 func (c *caller) touchAll(ctx context.Context, m *semav1.TouchAllRequest, handle grpc.UnaryHandler) (any, error) {
 	all := m.GetHolds()
 	cost := 1 + len(all)/256 // about as many go into one entry
-	if len(all) > MaxTouches {
-		return handle(ctx, m) // is refused
-	}
 	if err := c.may(semav1.Sema_TouchAll_FullMethodName, cost, func(id *access.Identity) error { return nil }); err != nil {
 		return nil, ErrorToStatus(err)
 	}
-	id := c.known().id
+	if n := len(all); n > MaxTouches { // before each is judged
+		return nil, ErrorToStatus(tooManyTouches(n))
+	}
+	id := c.judged.id
+	ctx = withJudged(ctx, c.judged.account)
 	outcomes := make([]*semav1.TouchOutcome, len(all))
 	allowed := &semav1.TouchAllRequest{Attempt: m.GetAttempt()}
 	var places []int
 	var denied error
 	for i, h := range all {
-		if id == nil {
-			denied = sema.ErrUnauthenticated // since this moment
-		} else if err := id.May(access.Acquire, h.GetName()); err != nil {
+		if err := id.May(access.Acquire, h.GetName()); err != nil {
 			denied = err
 		} else {
 			allowed.Holds, places = append(allowed.Holds, h), append(places, i)

@@ -139,7 +139,7 @@ func guard(t testing.TB, withTLS bool, change func(*transport.ServerConfig)) *gu
 	g := &guarded{t: t, file: filepath.Join(t.TempDir(), "access.yaml"), log: new(lines)}
 	g.write(rules)
 	var err error
-	g.control, err = access.Open(access.Config{File: g.file, Every: time.Hour, Logger: hclog.New(&hclog.LoggerOptions{Output: g.log})})
+	g.control, err = access.Open(access.Config{File: g.file, Every: time.Hour, Settle: time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Output: g.log})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -541,7 +541,7 @@ func TestAccountTravels(t *testing.T) {
 	claim := metadata.AppendToOutgoingContext(within(t, 20*time.Second), "sema-account-bin", (&transport.Account{Identity: "billing"}).Encode())
 	last := func(n *fakenode.Node) *transport.Account {
 		all := n.Requests()
-		return all[len(all)-1].(transport.AcquireRequest).Account
+		return accountOf(all[len(all)-1])
 	}
 	acquire := &semav1.AcquireRequest{Name: "shipping/1", Owner: "o", Timeout: durationpb.New(time.Minute)}
 	open := serveBackend(t, "open", leader, nil, nil) // a client port without rules
@@ -571,11 +571,36 @@ func TestAccountTravels(t *testing.T) {
 	if _, err := g.client(shipping).Acquire(claim, acquire); err != nil || *last(leader) != want {
 		t.Errorf("passed on: %+v, %v, want %+v", last(leader), err, want)
 	}
+	for _, way := range []string{"Touch", "TouchAll", "Release"} {
+		_ = ways[way](claim, g.client(shipping), "shipping/"+way) // what comes of it is of no matter
+		if a := last(leader); a == nil || *a != want {
+			t.Errorf("passed on in %s: %+v, want %+v", way, a, want)
+		}
+	}
 	k := talkTo(t, claim, g.client(shipping))
 	k.ask(&semav1.Call{Id: 1, Request: &semav1.Call_Acquire{Acquire: acquire}})
 	if k.answer(1); *last(leader) != want {
 		t.Errorf("in an exchange: %+v, want %+v", last(leader), want)
 	}
+	k.ask(&semav1.Call{Id: 2, Request: &semav1.Call_Release{Release: &semav1.ReleaseRequest{Name: "shipping/1", Token: 1}}})
+	if k.answer(2); last(leader) == nil || *last(leader) != want {
+		t.Errorf("in an exchange, of a release: %+v, want %+v", last(leader), want)
+	}
+}
+
+// accountOf is the account of a request that a node was asked.
+func accountOf(req any) *transport.Account {
+	switch req := req.(type) {
+	case transport.AcquireRequest:
+		return req.Account
+	case transport.TouchRequest:
+		return req.Account
+	case transport.TouchAllRequest:
+		return req.Account
+	case transport.ReleaseRequest:
+		return req.Account
+	}
+	return nil
 }
 
 // TestAudit: a forced release and a denial leave a line each, with who and from where.
@@ -667,6 +692,88 @@ func TestRequestsAreLimited(t *testing.T) {
 	}
 	if err := ways["Get"](within(t, 20*time.Second), g.client(operator), "a"); status.Code(err) != codes.NotFound {
 		t.Error(err)
+	}
+}
+
+// TestHoldsAreKeptBeyondTheRate: who asks too much is refused, and keeps what it has: touch
+// and release are never refused for it, and others wait the longer.
+func TestHoldsAreKeptBeyondTheRate(t *testing.T) {
+	g := guard(t, true, nil)
+	g.reload(strings.Replace(rules, `names: [""], rights: [read]}`, `names: [""], rights: [read, acquire]}`, 1))
+	c := g.client(limited)
+	ctx := within(t, 20*time.Second)
+	r, err := c.Acquire(ctx, &semav1.AcquireRequest{Name: "x", Owner: "o", Timeout: durationpb.New(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := r.GetInfo().GetToken()
+	for status.Code(err) != codes.ResourceExhausted {
+		err = ways["Get"](ctx, c, "x")
+	}
+	k := talkTo(t, ctx, c)
+	k.ask(&semav1.Call{Id: 1, Request: &semav1.Call_Touch{Touch: &semav1.TouchRequest{Name: "x", Token: token}}})
+	if a := k.answer(1); a.GetTouch().GetInfo().GetToken() != token {
+		t.Errorf("a touch in an exchange: %v", a)
+	}
+	if _, err := c.Touch(ctx, &semav1.TouchRequest{Name: "x", Token: token}); err != nil {
+		t.Errorf("a touch: %v", err)
+	}
+	if m, err := c.TouchAll(ctx, &semav1.TouchAllRequest{Holds: []*semav1.Hold{{Name: "x", Token: token}}}); err != nil || m.GetOutcomes()[0].GetError() != 0 {
+		t.Errorf("a touch of many: %v, %v", m, err)
+	}
+	if m, err := c.Release(ctx, &semav1.ReleaseRequest{Name: "x", Token: token}); err != nil || !m.GetReleased() {
+		t.Errorf("a release: %v, %v", m, err)
+	}
+	var limit *sema.LimitError
+	if err := transport.ErrorFromStatus(ways["Get"](ctx, c, "x")); !errors.As(err, &limit) || limit.RetryAfter < 2*time.Second {
+		t.Errorf("what is read waits until four calls are paid: %v", err)
+	}
+}
+
+// TestTooManyTouchesAreJudged: a TouchAll that is too large is refused to those who are known.
+func TestTooManyTouchesAreJudged(t *testing.T) {
+	g := guard(t, true, nil)
+	m := &semav1.TouchAllRequest{Holds: make([]*semav1.Hold, transport.MaxTouches+1)}
+	for i := range m.Holds {
+		m.Holds[i] = &semav1.Hold{Name: "s"}
+	}
+	for token, want := range map[access.Token]codes.Code{stranger: codes.Unauthenticated, shipping: codes.InvalidArgument} {
+		if _, err := g.client(token).TouchAll(within(t, 20*time.Second), m); status.Code(err) != want {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if all := g.Requests(); len(all) > 0 {
+		t.Errorf("the node was asked %d times", len(all))
+	}
+}
+
+// TestAccountOfTheJudgement: a call acts on the account by which it was allowed, also if its
+// identity has gone by the time it is carried out: else it would be nobody's, past all limits.
+func TestAccountOfTheJudgement(t *testing.T) {
+	leader := &fakenode.Node{}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := transport.NewServer(transport.ServerConfig{NodeID: "n2", Backend: leader, FromNodes: true})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = nodes.Serve(lis)
+	}()
+	t.Cleanup(func() { nodes.Stop(t.Context()); <-done })
+	g := guard(t, true, func(c *transport.ServerConfig) { c.Peers = passing(t) })
+	g.Intercept(func(context.Context, any, func() error) error {
+		g.reload(strings.ReplaceAll(rules, shipping.Hash().String(), stranger.Hash().String())) // meanwhile
+		return &sema.NotLeaderError{Leader: sema.Leader{ID: "n2", RaftAddr: lis.Addr().String()}}
+	})
+	for _, way := range []string{"Acquire", "Touch", "Release"} {
+		g.reload(rules)
+		before := len(leader.Requests())
+		_ = ways[way](within(t, 20*time.Second), g.client(shipping), "shipping/1")
+		if all := leader.Requests()[before:]; len(all) != 1 || accountOf(all[0]) == nil || accountOf(all[0]).Identity != "shipping" {
+			t.Errorf("%s: the leader was asked %+v", way, all)
+		}
 	}
 }
 

@@ -38,14 +38,13 @@ func (g *gate) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 	ctx, cancel := context.WithCancelCause(context.WithValue(stream.Context(), callerKey{}, c))
 	defer cancel(nil)
 	defer g.control.OnChange(func() {
-		if k := c.known(); k.err != nil {
-			cancel(k.err)
-		} else if err := still(k.id); err != nil {
+		if err := c.stillMay(still); err != nil {
 			cancel(err)
 		}
 	})()
-	if k := c.known(); k.err != nil { // since it was asked
-		return ErrorToStatus(k.err)
+	if err := c.stillMay(still); err != nil { // since it was asked
+		c.control.Denied(c.name(), c.from, info.FullMethod, err)
+		return ErrorToStatus(err)
 	}
 	ended := make(chan error, 1)
 	g.wg.Go(func() {
@@ -90,7 +89,20 @@ func (s *judgedStream) RecvMsg(m any) error {
 		return err
 	}
 	defer s.caller.settle(s.ctx)
-	return ErrorToStatus(s.caller.may(s.method, 1, s.need.of(m)))
+	if err := s.caller.may(s.method, 1, s.need.of(m)); err != nil {
+		return ErrorToStatus(err)
+	}
+	s.ctx = withJudged(s.ctx, s.caller.judged.account)
+	return nil
+}
+
+// stillMay is nil if the caller is known by the rules of the moment, and they allow this.
+func (c *caller) stillMay(still func(*access.Identity) error) error {
+	k := c.known()
+	if k.err != nil {
+		return k.err
+	}
+	return still(k.id)
 }
 
 // whileAllowed calls cancel when a call that waits on this name is not allowed any more:

@@ -66,7 +66,7 @@ func (h *handler) Touch(ctx context.Context, m *semav1.TouchRequest) (*semav1.To
 		if err != nil {
 			return nil, err
 		}
-		req := TouchRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt}
+		req := TouchRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt, Account: h.account(ctx)}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
@@ -81,6 +81,7 @@ func (h *handler) TouchAll(ctx context.Context, m *semav1.TouchAllRequest) (*sem
 		if err != nil {
 			return nil, err
 		}
+		req.Account = h.account(ctx)
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
@@ -95,7 +96,7 @@ func (h *handler) Release(ctx context.Context, m *semav1.ReleaseRequest) (*semav
 		if err != nil {
 			return nil, err
 		}
-		req := ReleaseRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt}
+		req := ReleaseRequest{Name: m.GetName(), Token: m.GetToken(), Attempt: attempt, Account: h.account(ctx)}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}

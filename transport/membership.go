@@ -47,6 +47,9 @@ func (r JoinRequest) Validate() error {
 type RemoveRequest struct {
 	ID    string
 	Force bool // even if those that are left and answer are no majority
+	// Audited is true if the node where the client came in writes the line of the audit log,
+	// with who it was.
+	Audited bool
 }
 
 // Validate reports every fault of the request, joined.
@@ -100,7 +103,7 @@ func (h *handler) Join(ctx context.Context, m *semav1.JoinRequest) (*semav1.Join
 // Remove implements semav1.SemaServer.
 func (h *handler) Remove(ctx context.Context, m *semav1.RemoveRequest) (*semav1.RemoveResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.Remove, func() (*semav1.RemoveResponse, error) {
-		req := RemoveRequest{ID: m.GetId(), Force: m.GetForce()}
+		req := RemoveRequest{ID: m.GetId(), Force: m.GetForce(), Audited: h.account(ctx) != nil}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}

@@ -67,6 +67,7 @@ type pacedConn struct {
 
 	mu   sync.Mutex
 	held int           // refusals
+	open int           // health watches, see [watches]
 	room chan struct{} // closed when held falls below maxHeld again; nil: nobody waits
 	next time.Time     // when the next call that is not allowed may be told of it
 }

@@ -63,6 +63,14 @@ var needs = map[string]need{
 	reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {right: access.Read, scope: onAnything},
 }
 
+// keeps has the methods that are charged to the requests of an identity and never refused
+// for them: they keep a hold that stands, or give it back.
+var keeps = map[string]bool{
+	semav1.Sema_Touch_FullMethodName:    true,
+	semav1.Sema_TouchAll_FullMethodName: true,
+	semav1.Sema_Release_FullMethodName:  true,
+}
+
 // callNeeds has the rights for the calls of an exchange.
 var callNeeds = [...]access.Right{
 	0:             access.Admin, // a method that this version does not know

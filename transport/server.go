@@ -106,7 +106,7 @@ func NewServer(cfg ServerConfig) *Server {
 		gate:     guard,
 		stop:     stop,
 		grpc: grpc.NewServer(append(append(cfg.Calls.options(), tracing{cfg.Tracer}.options()...), // first: what others refuse is counted too
-			grpc.ChainStreamInterceptor(endWith(stopping)),
+			grpc.ChainStreamInterceptor(new(watches).stream, endWith(stopping)),
 			judgeUnary, judgeStream,
 			grpc.ForceServerCodecV2(protobuf),
 			grpc.Creds(creds),

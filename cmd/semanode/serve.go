@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -113,7 +114,7 @@ func (s *serving) settle(cmd *cobra.Command) (err error) {
 	cfg.LogStore = cluster.LogStore(s.store.value)
 	cfg.Peers, err = cluster.ParsePeers(s.peers)
 	cfg.Join = addresses(s.join)
-	cfg.Logger = s.log.logger(cmd.ErrOrStderr())
+	cfg.Logger, cfg.AuditLogger = s.log.loggers(cmd.ErrOrStderr())
 	files := s.secure.apply(cfg, cfg.Logger)
 	checked := *cfg
 	checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
@@ -224,11 +225,24 @@ func addLogging(cmd *cobra.Command, level string) *logging {
 }
 
 func (l *logging) logger(w io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
+	log, _ := l.loggers(w)
+	return log
+}
+
+// loggers returns the log and the audit log, which is silent only if there is to be no log
+// at all: who asks for warnings only wants less of what nobody has to answer for.
+func (l *logging) loggers(w io.Writer) (log, audit hclog.Logger) {
+	options := hclog.LoggerOptions{
 		Name:       "semanode",
 		Level:      hclog.LevelFromString(l.level.value),
 		JSONFormat: l.format.value == "json",
 		Output:     w,
+		Mutex:      new(sync.Mutex),
 		TimeFn:     func() time.Time { return time.Now().UTC() },
-	})
+	}
+	log = hclog.New(&options)
+	if options.Level != hclog.Off {
+		options.Level = min(options.Level, hclog.Info)
+	}
+	return log, hclog.New(&options).Named("audit")
 }

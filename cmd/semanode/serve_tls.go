@@ -36,6 +36,7 @@ func addServeTLS(cmd *cobra.Command, cfg *cluster.Config) *serveTLS {
 	flags.StringVar(&t.peerCert, "peer-tls-cert", "", "`FILE` with the certificate that other nodes see, with the name\nnode.sema in it (default --tls-cert)")
 	flags.StringVar(&t.peerKey, "peer-tls-key", "", "`FILE` with its key (default --tls-key)")
 	flags.BoolVar(&cfg.Insecure, "insecure", false, "listen without TLS also where others can connect: they may\ndo everything")
+	flags.BoolVar(&cfg.InsecureTokens, "insecure-tokens", false, "take tokens also over connections without TLS that come from other\nmachines, where others can read them on the way; --insecure does\nnot imply it")
 	return t
 }
 
