@@ -68,7 +68,7 @@ func (n *Node) openLog(founding foundingRecord) error {
 	}
 	dir := n.cfg.DataDir
 	if founding.Bootstrapped {
-		if err := checkDisk(dir, founding.store()); err != nil {
+		if err := checkDisk(dir, founding.store(), n.level()); err != nil {
 			return err
 		}
 	}

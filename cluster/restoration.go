@@ -111,7 +111,7 @@ func (r *restoration) write(ctx context.Context) (err error) {
 	if err := r.writeSnapshot(); err != nil {
 		return err
 	}
-	if err := checkDisk(dir, r.record.store()); err != nil {
+	if err := checkDisk(dir, r.record.store(), fsm.Level); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
