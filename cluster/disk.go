@@ -67,6 +67,9 @@ func (n *Node) openLog(founding foundingRecord) error {
 		return nil // it is all one
 	}
 	dir := n.cfg.DataDir
+	if err := endRestoring(dir, founding); err != nil {
+		return err
+	}
 	if founding.Bootstrapped {
 		if err := checkDisk(dir, founding.store(), n.level()); err != nil {
 			return err

@@ -67,17 +67,24 @@ type Restored struct {
 }
 
 // Restore makes a backup the data directory of one node of a new cluster, which
-// [Open] opens then. Every founding node is made from the same file. The backup is read
-// to its end and held to all its checksums before anything is written. On an error
-// nothing is left behind but, possibly, an empty directory; what a process leaves behind that is killed, the next call
-// removes.
-func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, error) {
+// [Open] opens then. Every founding node is made from the same file. Nobody else can restore
+// into the directory meanwhile, and no node starts in it. The backup is read to its end and
+// held to all its checksums before anything is written but the mark that sees to that. On
+// an error nothing that this call has made is left behind; what a process leaves behind that
+// is killed, the next call removes.
+func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (restored Restored, err error) {
 	if err := cfg.Validate(); err != nil {
 		return Restored{}, err
 	}
-	if err := emptyForRestore(cfg.DataDir); err != nil {
+	mark, err := markRestoring(cfg.DataDir)
+	if err != nil {
 		return Restored{}, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, mark.abandon())
+		}
+	}()
 	machine := fsm.New()
 	summary, err := ReadBackup(untilDone{ctx, from}, machine)
 	if err != nil {
@@ -94,7 +101,7 @@ func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, 
 	if err := r.found(); err != nil {
 		return Restored{}, err
 	}
-	if err := r.write(ctx); err != nil {
+	if err := r.write(ctx, mark); err != nil {
 		return Restored{}, fmt.Errorf("data directory %s: %w", cfg.DataDir, err)
 	}
 	facts := machine.Facts()

@@ -269,7 +269,7 @@ func TestRestoreIsKilled(t *testing.T) {
 	cfg := h.cfgs["n1"]
 	cfg.DataDir = t.TempDir()
 	rc := cluster.RestoreConfig{ID: "n1", DataDir: cfg.DataDir, Peers: cfg.Peers}
-	for _, left := range [][]string{{}, {"raft.db"}, {"raft.db", "wal/x", "snapshots/1-1-1.tmp/state.bin"}} {
+	for _, left := range [][]string{{}, {"raft.db"}, {"raft.db", "wal/x", "snapshots/1-1-1.tmp/state.bin"}, {"raft.db", "node.json.123"}} {
 		for _, name := range append(left, "restoring") {
 			path := filepath.Join(cfg.DataDir, name)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("half"), 0o600)); err != nil {
