@@ -28,9 +28,11 @@ type RestoreConfig struct {
 	// LogStore as in [Config].
 	LogStore LogStore
 	// Generation is what the tokens of the new cluster begin with, and part of its
-	// identity: [fsm.NextGeneration] of the backup, which zero stands for, or more. Who
-	// restores a cluster from the same backup, or from an older one, a second time must
-	// take one that no restored cluster had.
+	// identity: [fsm.NextGeneration] of the backup, which zero stands for, or more. Zero is
+	// right for the first restore, and for a backup that was taken from the cluster that
+	// was restored last. For every other one, be its backup older or newer than that of the
+	// restore before, it must be above the highest that any restore had: else tokens
+	// repeat, which nobody can see from the backup.
 	Generation uint64
 	// DropHolds leaves out the holds, and the lines before them.
 	DropHolds bool
@@ -132,6 +134,9 @@ func ReadBackup(from io.Reader, machine *fsm.Machine) (backup.Summary, error) {
 	})
 	if err != nil {
 		return summary, err
+	}
+	if err := machine.Examine(); err != nil {
+		return summary, fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}
 	said, is := summary.Header.Facts, machine.Facts()
 	is.Index, is.Term = said.Index, said.Term
