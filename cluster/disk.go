@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,7 +94,7 @@ func (n *Node) openLog(founding foundingRecord) error {
 	n.disk = directory{close: closeLog}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, n.log.Named("raft"))
 	if err == nil {
-		err = removeOld(dir, snapshots)
+		err = errors.Join(closeToOthers(dir), removeOld(dir, snapshots))
 	}
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
@@ -104,6 +105,24 @@ func (n *Node) openLog(founding foundingRecord) error {
 	}
 	if n.cfg.Host.WrapDisk != nil {
 		n.disk = n.cfg.Host.WrapDisk(n.disk)
+	}
+	return nil
+}
+
+// closeToOthers keeps a data directory and its snapshots, which raft makes readable by
+// everybody, to whoever they belong to. A directory that is somebody else's is left as it
+// is: they have decided who may read it.
+func closeToOthers(dir string) error {
+	for _, path := range []string{filepath.Join(dir, snapshotDir), dir} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			if err := os.Chmod(path, mode&^0o077); err != nil && !errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+		}
 	}
 	return nil
 }

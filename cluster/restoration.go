@@ -97,6 +97,9 @@ func (r *restoration) writeSnapshot() error {
 	if err != nil {
 		return err
 	}
+	if err := closeToOthers(r.cfg.DataDir); err != nil { // before there is anything to read
+		return err
+	}
 	members, err := foundingMembers(r.record)
 	if err != nil {
 		return err

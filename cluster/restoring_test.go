@@ -155,6 +155,35 @@ func TestMarkIsLeft(t *testing.T) {
 	}
 }
 
+// What is restored, and what its node writes, can be read by their owner only, whoever made
+// the directory.
+func TestDataIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	file, cfg, rc := backupOfOne(t)
+	if err := os.Chmod(cfg.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	closed := func(when string) {
+		t.Helper()
+		for _, path := range []string{cfg.DataDir, filepath.Join(cfg.DataDir, "snapshots")} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%s: %s: %v, %v", when, path, info.Mode(), err)
+			}
+		}
+	}
+	if _, err := cluster.Restore(t.Context(), rc, bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	closed("restored")
+	for _, path := range []string{cfg.DataDir, filepath.Join(cfg.DataDir, "snapshots")} { // as an older version left it
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opensWith(t, cfg, "job")
+	closed("started")
+}
+
 // A directory that a node has claimed, and never used, when a restore began, is not taken
 // for what that restore has left half done.
 func TestClaimedWhileRestored(t *testing.T) {
