@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -115,6 +116,33 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// What a cluster would go on from must not be so high that it could run over.
+func TestHighNumbers(t *testing.T) {
+	t.Parallel()
+	for name, high := range map[string]fsm.Facts{
+		"index": {Index: 1 << 62, Term: 1}, "term": {Index: 1, Term: 1 << 62}, "all of it": {Index: math.MaxUint64, Term: math.MaxUint64},
+	} {
+		if _, err := backup.Read(bytes.NewReader(writtenWith(t, high)), nil); !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "its last entry is") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := backup.Read(bytes.NewReader(writtenWith(t, fsm.Facts{Index: 1<<62 - 1, Term: 1<<62 - 1})), nil); err != nil {
+		t.Errorf("the highest: %v", err)
+	}
+}
+
+// writtenWith is a backup that says this of itself.
+func writtenWith(t testing.TB, facts fsm.Facts) []byte {
+	t.Helper()
+	h := header
+	h.Facts = facts
+	var file bytes.Buffer
+	if err := backup.Write(&file, h, func(io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
 // An error on the way is the error, and no damage.
 func TestErrorsOnTheWay(t *testing.T) {
 	t.Parallel()
@@ -148,6 +176,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(written(f, nil))
 	f.Add(written(f, []byte("state")))
 	f.Add(written(f, bytes.Repeat([]byte{7}, 70_000)))
+	f.Add(writtenWith(f, fsm.Facts{Index: 1<<62 - 1, Term: math.MaxUint64}))
 	f.Add([]byte("SEMABKUP\x00\x00\x00\x01\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		summed := len(file) >= 32

@@ -57,6 +57,9 @@ const (
 	// hosts. Small, because a message takes many times its size when it is decoded.
 	maxHeaderBytes = 64 << 10
 	maxMembers     = 100
+	// farthest is beyond every index and term: a cluster goes on from those of its backup,
+	// and they must not run over.
+	farthest = 1 << 62
 )
 
 func (h Header) encode() ([]byte, error) {
@@ -100,6 +103,8 @@ func decodeHeader(body []byte) (Header, error) {
 		return Header{}, fmt.Errorf("its source has the number %d, which this build does not know", m.GetSource())
 	case m.GetClock() < 0:
 		return Header{}, fmt.Errorf("its clock shows %d", m.GetClock())
+	case max(m.GetIndex(), m.GetTerm()) >= farthest:
+		return Header{}, fmt.Errorf("its last entry is %d of term %d, and both stay below %d", m.GetIndex(), m.GetTerm(), uint64(farthest))
 	case max(m.GetHolds(), m.GetWaiting(), m.GetClients()) > most:
 		return Header{}, fmt.Errorf("it says that it has %d holds, %d waiting and %d clients", m.GetHolds(), m.GetWaiting(), m.GetClients())
 	case len(m.GetMembers()) > maxMembers:

@@ -58,7 +58,7 @@ func saveFrom(ctx context.Context, n *node, req transport.SaveRequest, w *counte
 	defer context.AfterFunc(life, func() { cancel(sema.ErrClosed) })()
 	silence := time.AfterFunc(saveSilence, func() { cancel(errSilent) })
 	defer silence.Stop()
-	w.heard = func() { silence.Reset(saveSilence) }
+	w.begins, w.ends = func() { silence.Stop() }, func() { silence.Reset(saveSilence) }
 	var err error
 	if local, ok := n.client.(interface {
 		Save(context.Context, transport.SaveRequest, io.Writer) error
@@ -76,15 +76,16 @@ func saveFrom(ctx context.Context, n *node, req transport.SaveRequest, w *counte
 
 // counted counts what is written, and keeps why it could not be.
 type counted struct {
-	to     io.Writer
-	heard  func()
-	n      int64
-	failed error
+	to           io.Writer
+	begins, ends func() // of a write, which takes as long as it likes: no node is to blame for that
+	n            int64
+	failed       error
 }
 
 // Write implements [io.Writer].
 func (w *counted) Write(p []byte) (int, error) {
-	w.heard()
+	w.begins()
+	defer w.ends()
 	n, err := w.to.Write(p)
 	w.n += int64(n)
 	if err != nil {

@@ -30,18 +30,28 @@ const (
 // damage, so an empty directory under the same id would not be safe.
 const cure = "remove this node (semanode remove) and start it with an empty directory and --join, or put back this very directory as it was when the node last ran, never an older copy; the other nodes go on as long as they are a majority"
 
+// spoiled is the error about a part of the disk that cannot be used. A node whose disk is
+// whole, but of a newer version, is not to be removed for that.
+func spoiled(what string, err error) error {
+	if errors.Is(err, fsm.ErrTooNew) {
+		return fmt.Errorf("%s: %w; the disk is whole: start this node with the version of semanode that it ran before, or a newer one", what, err)
+	}
+	return fmt.Errorf("%s is damaged: %w; %s", what, err, cure)
+}
+
 // checkDisk reads what raft is about to trust, before raft reads it: raft falls
 // back to an older snapshot in silence when one is damaged, and meets a damaged
 // log by panicking much later. It opens everything for reading only and changes
-// nothing. It costs one reading of the newest snapshot and of the log.
-func checkDisk(dir string, store LogStore) error {
+// nothing. It costs one reading of the newest snapshot and of the log. level is up to
+// which the node knows log entries.
+func checkDisk(dir string, store LogStore, level int) error {
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, hclog.NewNullLogger()) // the error tells
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
 	}
-	last, err := checkSnapshots(dir, snapshots)
+	last, err := checkSnapshots(dir, snapshots, level)
 	if err != nil {
-		return fmt.Errorf("%w; %s", err, cure)
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, logFile)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory %s has lost its log, and with it what this node voted; "+
@@ -59,22 +69,22 @@ func checkDisk(dir string, store LogStore) error {
 	if err != nil {
 		where = filepath.Join(dir, logFile)
 	} else {
-		err = catchFault(func() error { return checkStore(dir, bolt, store, last) })
+		err = catchFault(func() error { return checkStore(dir, bolt, store, last, level) })
 	}
 	if err = errors.Join(err, bolt.Close()); err != nil {
-		return fmt.Errorf("the log %s is damaged: %w; %s", where, err, cure)
+		return spoiled("the log "+where, err)
 	}
 	return nil
 }
 
 // checkStore reads the log where it is, and in bolt what is not the log, too: what
 // bbolt will walk through when it opens for writing.
-func checkStore(dir string, bolt *raftboltdb.BoltStore, store LogStore, snapshot uint64) error {
+func checkStore(dir string, bolt *raftboltdb.BoltStore, store LogStore, snapshot uint64, level int) error {
 	if store == BoltDB {
 		if err := checkNotElsewhere(dir, bolt); err != nil {
 			return err
 		}
-		return checkLog(bolt, bolt, snapshot)
+		return checkLog(bolt, bolt, snapshot, level)
 	}
 	if err := readThrough(bolt); err != nil {
 		return err
@@ -83,7 +93,7 @@ func checkStore(dir string, bolt *raftboltdb.BoltStore, store LogStore, snapshot
 	if err != nil {
 		return err
 	}
-	return checkLog(log, bolt, snapshot)
+	return checkLog(log, bolt, snapshot, level)
 }
 
 // checkNotElsewhere refuses an empty log beside one that is not: node.json is not
@@ -123,23 +133,24 @@ func readThrough(bolt *raftboltdb.BoltStore) error {
 }
 
 // checkSnapshots returns the index of the newest snapshot, 0 without one.
-func checkSnapshots(dir string, snapshots raft.SnapshotStore) (uint64, error) {
+func checkSnapshots(dir string, snapshots raft.SnapshotStore, level int) (uint64, error) {
 	if err := checkSnapshotMetas(dir); err != nil {
 		return 0, err
 	}
 	metas, err := snapshots.List()
-	if err != nil || len(metas) == 0 {
-		return 0, err
+	if err != nil {
+		return 0, fmt.Errorf("%w; %s", err, cure)
+	}
+	if len(metas) == 0 {
+		return 0, nil
 	}
 	newest := metas[0]
-	damaged := func(err error) error {
-		return fmt.Errorf("snapshot %s is damaged: %w", filepath.Join(dir, snapshotDir, newest.ID), err)
-	}
+	damaged := func(err error) error { return spoiled("snapshot "+filepath.Join(dir, snapshotDir, newest.ID), err) }
 	_, content, err := snapshots.Open(newest.ID)
 	if err != nil {
 		return 0, damaged(err)
 	}
-	if err := errors.Join(fsm.CheckSnapshot(content), content.Close()); err != nil {
+	if err := errors.Join(fsm.CheckSnapshotAt(content, level), content.Close()); err != nil {
 		return 0, damaged(err)
 	}
 	return newest.Index, nil
@@ -170,7 +181,7 @@ func checkSnapshotMetas(dir string) error {
 			continue // raft was removing it when the node ended
 		}
 		if err != nil {
-			return fmt.Errorf("snapshot description %s is damaged: %w", path, err)
+			return spoiled("snapshot description "+path, err)
 		}
 		complete++
 	}
@@ -214,7 +225,7 @@ type diskLog interface {
 // without gaps, with terms that do not fall and none that the node has not heard
 // of. What is older may have gaps: raft leaves it there when a follower is brought
 // up to date by a snapshot, if the node ends before it is removed.
-func checkLog(log diskLog, votes raft.StableStore, snapshot uint64) error {
+func checkLog(log diskLog, votes raft.StableStore, snapshot uint64, level int) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err
@@ -248,7 +259,7 @@ func checkLog(log diskLog, votes raft.StableStore, snapshot uint64) error {
 			return fmt.Errorf("entry %d says it is entry %d of term %d, after term %d, and the node is in term %d", i, entry.Index, entry.Term, term, current)
 		}
 		term = entry.Term
-		if err := checkEntry(&entry); err != nil {
+		if err := checkEntry(&entry, level); err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
@@ -257,11 +268,10 @@ func checkLog(log diskLog, votes raft.StableStore, snapshot uint64) error {
 
 // checkEntry decodes what raft and the state machine will decode, and refuses
 // types that this version does not write.
-func checkEntry(entry *raft.Log) error {
+func checkEntry(entry *raft.Log, level int) error {
 	switch entry.Type {
 	case raft.LogCommand:
-		_, err := fsm.DecodeBatch(entry.Data)
-		return err
+		return fsm.CheckEntry(entry.Data, level)
 	case raft.LogConfiguration:
 		return catchFault(func() error { // raft panics on what it cannot decode
 			raft.DecodeConfiguration(entry.Data)

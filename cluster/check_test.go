@@ -66,6 +66,13 @@ func TestDamagedDirectoryIsRefused(t *testing.T) {
 			e.Type, e.Data = raft.LogConfiguration, []byte{0xff, 1, 2}
 			return true
 		}), "is damaged: entry"},
+		"a log of a newer version": {editLog(func(e *raft.Log) bool {
+			was := e.Type
+			if was == raft.LogCommand {
+				e.Data[0] = 2
+			}
+			return was == raft.LogCommand
+		}), "format version 2, this build knows 1; the disk is whole: start this node with the version of semanode that it ran before, or a newer one"},
 		"a term from before the log": {func(t *testing.T, dir string) {
 			withLog(t, dir, func(s *raftboltdb.BoltStore) error { return s.SetUint64([]byte("CurrentTerm"), 0) })
 		}, "the node is in term 0"},

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/disklog"
 )
 
@@ -66,7 +67,7 @@ func (c *conversion) open() (foundingRecord, error) {
 	if !r.Bootstrapped {
 		return r, fmt.Errorf("data directory %s was never used: start its node with --log-store %s", c.dir, c.to)
 	}
-	if err := checkDisk(c.dir, r.store()); err != nil {
+	if err := checkDisk(c.dir, r.store(), fsm.Level); err != nil {
 		return r, err
 	}
 	if c.bolt, err = openBolt(c.dir, false); err != nil {

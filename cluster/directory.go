@@ -165,6 +165,9 @@ func claimDirectory(cfg Config) (foundingRecord, error) {
 		return foundingRecord{}, fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
+		if e.Name() == restoringFile {
+			return foundingRecord{}, brokenRestore(cfg.DataDir)
+		}
 		if name := e.Name(); name != "lost+found" && name != snapshotDir && !strings.HasPrefix(name, foundingFile) {
 			return foundingRecord{}, fmt.Errorf("data directory %s holds %s but no %s: it is not a node's directory; use an empty one", cfg.DataDir, name, foundingFile)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,8 +68,11 @@ func (n *Node) openLog(founding foundingRecord) error {
 		return nil // it is all one
 	}
 	dir := n.cfg.DataDir
+	if err := endRestoring(dir, founding); err != nil {
+		return err
+	}
 	if founding.Bootstrapped {
-		if err := checkDisk(dir, founding.store()); err != nil {
+		if err := checkDisk(dir, founding.store(), n.level()); err != nil {
 			return err
 		}
 	}
@@ -90,7 +94,7 @@ func (n *Node) openLog(founding foundingRecord) error {
 	n.disk = directory{close: closeLog}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainedSnapshots, n.log.Named("raft"))
 	if err == nil {
-		err = removeOld(dir, snapshots)
+		err = errors.Join(closeToOthers(dir), removeOld(dir, snapshots))
 	}
 	if err != nil {
 		return fmt.Errorf("snapshots in %s: %w", filepath.Join(dir, snapshotDir), err)
@@ -101,6 +105,24 @@ func (n *Node) openLog(founding foundingRecord) error {
 	}
 	if n.cfg.Host.WrapDisk != nil {
 		n.disk = n.cfg.Host.WrapDisk(n.disk)
+	}
+	return nil
+}
+
+// closeToOthers keeps a data directory and its snapshots, which raft makes readable by
+// everybody, to whoever they belong to. A directory that is somebody else's is left as it
+// is: they have decided who may read it.
+func closeToOthers(dir string) error {
+	for _, path := range []string{filepath.Join(dir, snapshotDir), dir} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			if err := os.Chmod(path, mode&^0o077); err != nil && !errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -6,7 +6,7 @@
 //
 //	node, err := cluster.Open(ctx, cluster.Config{
 //		ID:       "n1",
-//		DataDir:  "/var/lib/sema",
+//		DataDir:  "/var/lib/semanode",
 //		RaftAddr: "10.0.0.1:7373",
 //		GRPCAddr: "10.0.0.1:7362",
 //		Peers:    peers, // the same list on every node

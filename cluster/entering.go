@@ -45,8 +45,16 @@ var ErrRemoved = fmt.Errorf("%w: this node was removed from the cluster; to take
 var ErrFoundedAgain = fmt.Errorf("%w: other nodes have this one for a member of their cluster, and it has founded another one, alone: its disk was lost; remove it there (semanode remove), empty the data directory, and start it with --join and without --peers", sema.ErrMembership)
 
 // claimed is told that another cluster has this node for a member. If it is alone in its
-// own, that is the cluster it founded once: it must not grant what that one holds.
+// own, that is the cluster it founded once: it must not grant what that one holds. One
+// that was restored took this one's place on purpose: whoever claims it is left over from
+// the cluster before, and is turned away like any stranger.
 func (n *Node) claimed() {
+	if n.record.get().Restored != "" {
+		n.claimedOnce.Do(func() {
+			n.log.Warn("a node of another cluster, such as the one that this was restored from, has this node for a member, and is turned away: stop that node, and remove its directory")
+		})
+		return
+	}
 	if _, members := n.members.get(); len(members) == 1 {
 		n.fail(ErrFoundedAgain)
 	}

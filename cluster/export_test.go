@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -30,6 +31,12 @@ func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
 
 // Clock returns cluster time as of the last entry applied.
 func (n *Node) Clock() fsm.Time { return n.machine.Clock() }
+
+// LockFile locks a file as who restores does.
+func LockFile(f *os.File) error { return lockFile(f) }
+
+// Level returns the level that the log has reached.
+func (n *Node) Level() int { return n.machine.Level() }
 
 // AppliedIndex returns the index of the last entry applied.
 func (n *Node) AppliedIndex() uint64 { return n.raft.AppliedIndex() }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/transport"
 )
 
@@ -86,8 +87,8 @@ func (b backend) Join(ctx context.Context, req transport.JoinRequest) (index uin
 		return 0, err
 	}
 	err = b.change(ctx, func(m raft.Configuration) error {
-		if level := b.machine.Level(); req.Level != 0 && req.Level < level {
-			return refused("the log has entries of level %d, and node %s knows them up to %d: start it with a newer version", level, req.ID, req.Level)
+		if level, known := b.machine.Level(), max(fsm.LevelBase, req.Level); known < level {
+			return refused("the log has entries of level %d, and node %s knows them up to %d: start it with a newer version", level, req.ID, known)
 		}
 		name, suffrage, stays, err := admit(m, req)
 		if err != nil {

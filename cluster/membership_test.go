@@ -21,6 +21,7 @@ import (
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/transport"
 	"github.com/semanode/sema/transport/semav1"
 )
@@ -327,12 +328,12 @@ func TestMembershipIsRefused(t *testing.T) {
 		req  transport.JoinRequest
 		want error
 	}{
-		"another disk":           {transport.JoinRequest{ID: "n1", Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1"}, sema.ErrMembership},
-		"another's address":      {transport.JoinRequest{ID: "n9", Incarnation: [16]byte{1}, RaftAddr: h.nodes["n1"].RaftAddr()}, sema.ErrMembership},
-		"a founder that is none": {transport.JoinRequest{ID: "n9", RaftAddr: "127.0.0.1:1"}, sema.ErrMembership},
-		"no id":                  {transport.JoinRequest{Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1"}, sema.ErrInvalid},
-		"an id with a sign":      {transport.JoinRequest{ID: "n@1", Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1"}, sema.ErrInvalid},
-		"no address":             {transport.JoinRequest{ID: "n9", Incarnation: [16]byte{1}}, sema.ErrInvalid},
+		"another disk":           {transport.JoinRequest{ID: "n1", Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1", Level: fsm.Level}, sema.ErrMembership},
+		"another's address":      {transport.JoinRequest{ID: "n9", Incarnation: [16]byte{1}, RaftAddr: h.nodes["n1"].RaftAddr(), Level: fsm.Level}, sema.ErrMembership},
+		"a founder that is none": {transport.JoinRequest{ID: "n9", RaftAddr: "127.0.0.1:1", Level: fsm.Level}, sema.ErrMembership},
+		"no id":                  {transport.JoinRequest{Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1", Level: fsm.Level}, sema.ErrInvalid},
+		"an id with a sign":      {transport.JoinRequest{ID: "n@1", Incarnation: [16]byte{1}, RaftAddr: "127.0.0.1:1", Level: fsm.Level}, sema.ErrInvalid},
+		"no address":             {transport.JoinRequest{ID: "n9", Incarnation: [16]byte{1}, Level: fsm.Level}, sema.ErrInvalid},
 	} {
 		if _, err := members.Join(ctx, c.req); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -490,7 +491,7 @@ func TestNodesJoinAtTheRaftPort(t *testing.T) {
 func TestRemovedDiskDoesNotMove(t *testing.T) {
 	h := startHarness(t, 3, nil)
 	members := h.leader().Backend().(transport.Membership)
-	_, err := members.Join(context.Background(), transport.JoinRequest{ID: "n4", Incarnation: [16]byte{4}, RaftAddr: "127.0.0.1:1", Moves: true})
+	_, err := members.Join(context.Background(), transport.JoinRequest{ID: "n4", Incarnation: [16]byte{4}, RaftAddr: "127.0.0.1:1", Moves: true, Level: fsm.Level})
 	if !errors.Is(err, sema.ErrNotFound) {
 		t.Errorf("what is no member has moved: %v", err)
 	}

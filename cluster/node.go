@@ -66,6 +66,8 @@ type Node struct {
 	cancel context.CancelFunc // ends the node's own goroutines
 	wg     sync.WaitGroup     // counts them
 
+	claimedOnce sync.Once // it was said that another cluster claims this node
+
 	begin     sync.Once
 	ending    chan struct{} // closed when the end begins
 	abrupt    sync.Once

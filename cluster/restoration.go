@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -15,40 +13,6 @@ import (
 	"github.com/semanode/sema/backup"
 	"github.com/semanode/sema/fsm"
 )
-
-// restoringFile marks a directory in which a backup is being restored. It goes last,
-// and node.json comes before.
-const restoringFile = "restoring"
-
-// emptyForRestore refuses a directory with anything in it, but for what a restore
-// left behind that was killed, which it removes.
-func emptyForRestore(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if exists(filepath.Join(dir, restoringFile)) && !exists(filepath.Join(dir, foundingFile)) {
-		return removeRestored(dir)
-	}
-	for _, e := range entries {
-		if name := e.Name(); name != "lost+found" {
-			return fmt.Errorf("data directory %s is not empty, it holds %s: restore into an empty one", dir, name)
-		}
-	}
-	return nil
-}
-
-// removeRestored removes what a restore has written, its mark at the end.
-func removeRestored(dir string) error {
-	var errs []error
-	for _, name := range []string{logFile, walDir, snapshotDir, foundingFile, restoringFile} {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
-	}
-	return errors.Join(append(errs, syncDirectory(dir))...)
-}
 
 // restoration is one under way.
 type restoration struct {
@@ -86,41 +50,27 @@ func (r foundingRecord) identity(cfg Config) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// write fills the directory. node.json comes last: without it no node takes the
-// directory for its own.
-func (r *restoration) write(ctx context.Context) (err error) {
+// write fills the directory, which has its mark. node.json comes last: without it no node
+// takes the directory for its own.
+func (r *restoration) write(ctx context.Context, mark *restoring) error {
 	dir := r.cfg.DataDir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	mark, err := os.OpenFile(filepath.Join(dir, restoringFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err // somebody else restores here
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeRestored(dir))
-		}
-	}()
-	if err := errors.Join(mark.Sync(), mark.Close(), syncDirectory(dir)); err != nil {
-		return err
-	}
 	if err := r.writeLog(); err != nil {
 		return err
 	}
 	if err := r.writeSnapshot(); err != nil {
 		return err
 	}
-	if err := checkDisk(dir, r.record.store()); err != nil {
+	if err := checkDisk(dir, r.record.store(), fsm.Level); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := writeFounding(dir, r.record); err != nil {
+	mark.own = r.record.Incarnation
+	if err := createFounding(dir, r.record); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(filepath.Join(dir, restoringFile)), syncDirectory(dir))
+	return mark.release()
 }
 
 // index and term are those at which the new cluster begins, on every node.
@@ -145,6 +95,9 @@ func (r *restoration) writeLog() error {
 func (r *restoration) writeSnapshot() error {
 	store, err := raft.NewFileSnapshotStoreWithLogger(r.cfg.DataDir, retainedSnapshots, hclog.NewNullLogger()) // errors tell
 	if err != nil {
+		return err
+	}
+	if err := closeToOthers(r.cfg.DataDir); err != nil { // before there is anything to read
 		return err
 	}
 	members, err := foundingMembers(r.record)

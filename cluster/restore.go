@@ -28,9 +28,11 @@ type RestoreConfig struct {
 	// LogStore as in [Config].
 	LogStore LogStore
 	// Generation is what the tokens of the new cluster begin with, and part of its
-	// identity: [fsm.NextGeneration] of the backup, which zero stands for, or more. Who
-	// restores a cluster from the same backup, or from an older one, a second time must
-	// take one that no restored cluster had.
+	// identity: [fsm.NextGeneration] of the backup, which zero stands for, or more. Zero is
+	// right for the first restore, and for a backup that was taken from the cluster that
+	// was restored last. For every other one, be its backup older or newer than that of the
+	// restore before, it must be above the highest that any restore had: else tokens
+	// repeat, which nobody can see from the backup.
 	Generation uint64
 	// DropHolds leaves out the holds, and the lines before them.
 	DropHolds bool
@@ -67,17 +69,24 @@ type Restored struct {
 }
 
 // Restore makes a backup the data directory of one node of a new cluster, which
-// [Open] opens then. Every founding node is made from the same file. The backup is read
-// to its end and held to all its checksums before anything is written. On an error
-// nothing is left behind but, possibly, an empty directory; what a process leaves behind that is killed, the next call
-// removes.
-func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, error) {
+// [Open] opens then. Every founding node is made from the same file. Nobody else can restore
+// into the directory meanwhile, and no node starts in it. The backup is read to its end and
+// held to all its checksums before anything is written but the mark that sees to that. On
+// an error nothing that this call has made is left behind; what a process leaves behind that
+// is killed, the next call removes.
+func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (restored Restored, err error) {
 	if err := cfg.Validate(); err != nil {
 		return Restored{}, err
 	}
-	if err := emptyForRestore(cfg.DataDir); err != nil {
+	mark, err := markRestoring(cfg.DataDir)
+	if err != nil {
 		return Restored{}, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, mark.abandon())
+		}
+	}()
 	machine := fsm.New()
 	summary, err := ReadBackup(untilDone{ctx, from}, machine)
 	if err != nil {
@@ -94,7 +103,7 @@ func Restore(ctx context.Context, cfg RestoreConfig, from io.Reader) (Restored, 
 	if err := r.found(); err != nil {
 		return Restored{}, err
 	}
-	if err := r.write(ctx); err != nil {
+	if err := r.write(ctx, mark); err != nil {
 		return Restored{}, fmt.Errorf("data directory %s: %w", cfg.DataDir, err)
 	}
 	facts := machine.Facts()
@@ -125,6 +134,9 @@ func ReadBackup(from io.Reader, machine *fsm.Machine) (backup.Summary, error) {
 	})
 	if err != nil {
 		return summary, err
+	}
+	if err := machine.Examine(); err != nil {
+		return summary, fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}
 	said, is := summary.Header.Facts, machine.Facts()
 	is.Index, is.Term = said.Index, said.Term

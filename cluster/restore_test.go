@@ -164,6 +164,42 @@ func TestRestoredIsAnotherCluster(t *testing.T) {
 	}
 }
 
+// An old node that comes back does not end what was restored at its cluster's addresses,
+// and learns nothing there, even if that is one node alone.
+func TestOldNodeComesBack(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 3, nil)
+	acquire(t, h.leader(), "job", "alice", time.Hour)
+	file := saved(t, h.leader().Client())
+	for id := range h.cfgs {
+		h.close(id)
+	}
+	cfg := h.cfgs["n1"]
+	cfg.DataDir, cfg.Peers = filepath.Join(t.TempDir(), "n1"), cfg.Peers[:1]
+	if _, err := cluster.Restore(t.Context(), cluster.RestoreConfig{ID: "n1", DataDir: cfg.DataDir, Peers: cfg.Peers}, bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	h.cfgs["n1"] = cfg
+	restored := h.start("n1")
+	if err := restored.WaitLeader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.start("n2") // with its old disk, by which n1 is a member
+	eventually(t, "n1 is asked for its vote, and says what to do", func() error {
+		if !strings.Contains(h.logs.String(), "stop that node, and remove its directory") {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	acquire(t, restored, "new", "bob", time.Hour)
+	if err := restored.Err(); err != nil {
+		t.Errorf("the restored node ended: %v", err)
+	}
+	if l := h.nodes["n2"].Leader(); l.ID != "" {
+		t.Errorf("the old node follows %+v", l)
+	}
+}
+
 // What cannot be restored is refused with a reason, and leaves nothing behind.
 func TestRestoreRefuses(t *testing.T) {
 	t.Parallel()
@@ -233,7 +269,7 @@ func TestRestoreIsKilled(t *testing.T) {
 	cfg := h.cfgs["n1"]
 	cfg.DataDir = t.TempDir()
 	rc := cluster.RestoreConfig{ID: "n1", DataDir: cfg.DataDir, Peers: cfg.Peers}
-	for _, left := range [][]string{{}, {"raft.db"}, {"raft.db", "wal/x", "snapshots/1-1-1.tmp/state.bin"}} {
+	for _, left := range [][]string{{}, {"raft.db"}, {"raft.db", "wal/x", "snapshots/1-1-1.tmp/state.bin"}, {"raft.db", "node.json.123"}} {
 		for _, name := range append(left, "restoring") {
 			path := filepath.Join(cfg.DataDir, name)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("half"), 0o600)); err != nil {

@@ -74,7 +74,7 @@ func (s *survivor) open() (closeLog func() error, err error) {
 	if !s.founding.Bootstrapped {
 		return nil, fmt.Errorf("data directory %s was never used: there is nothing in it", s.dir)
 	}
-	if err := checkDisk(s.dir, s.founding.store()); err != nil {
+	if err := checkDisk(s.dir, s.founding.store(), fsm.Level); err != nil {
 		return nil, err
 	}
 	bolt, err := openBolt(s.dir, true)

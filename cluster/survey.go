@@ -5,6 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 )
@@ -35,14 +37,15 @@ func (o *office) fit(c *fsm.Command) error {
 	return nil
 }
 
-// survey finds out up to which level all members know log entries. A level that was
-// reached stays: something was, or may have been, decided at it.
+// survey finds out up to which level all members know log entries, and has that decided
+// by the log.
 func (o *office) survey() {
 	n, period := o.node, firstSurveyPeriod
 	for int(o.level.Load()) < n.level() {
-		if lowest := n.lowestLevel(o.ctx); lowest > int(o.level.Load()) {
-			o.level.Store(int32(lowest))
-			n.log.Info("all members know log entries of a higher level", "level", lowest)
+		if n.lowestLevel(o.ctx) > int(o.level.Load()) {
+			if err := o.raise(); err != nil && o.ctx.Err() == nil {
+				n.log.Warn("the log is not at the level that all members know; it is tried again", "error", err)
+			}
 		}
 		select {
 		case <-o.ctx.Done():
@@ -51,6 +54,27 @@ func (o *office) survey() {
 			period = min(2*period, surveyPeriod)
 		}
 	}
+}
+
+// raise puts the mark of the level that all members know into the log, and proposes
+// commands of that level from then on. What the members said when they were asked holds
+// for no longer than that: one that knows less may join, or a member may go back to the
+// version before. So they are asked again while nobody can join; and once the mark is
+// decided, no node that knows less is taken in, and none that goes back starts.
+func (o *office) raise() error {
+	n := o.node
+	return backend{n}.change(o.ctx, func(raft.Configuration) error {
+		lowest := n.lowestLevel(o.ctx)
+		if lowest <= int(o.level.Load()) {
+			return nil
+		}
+		if _, err := o.await(o.launch([]*proposal{newProposal(fsm.Mark(lowest))})); err != nil {
+			return err
+		}
+		o.level.Store(int32(lowest))
+		n.log.Info("all members know log entries of a higher level", "level", lowest)
+		return nil
+	})
 }
 
 // lowestLevel is that of all members; one that does not answer may know nothing new.

@@ -87,6 +87,84 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// atLevelOfThisBuild waits until the log says that all members know what this build does.
+func (h *harness) atLevelOfThisBuild() {
+	h.t.Helper()
+	eventually(h.t, "the log is at the level of this build", func() error {
+		for _, n := range h.nodes {
+			if level := n.Level(); level != fsm.Level {
+				return fmt.Errorf("by %s it is at %d", n.ID(), level)
+			}
+		}
+		return nil
+	})
+}
+
+// older makes a node that does not run one of the version before.
+func (h *harness) older(id string) {
+	cfg := h.cfgs[id]
+	cfg.Host.Level = fsm.Level - 1
+	h.cfgs[id] = cfg
+}
+
+// A new node has founded its cluster alone, and nothing new was ever decided. Two nodes of
+// the version before, with which it would be a minority, are not taken in: the first
+// command that they do not know would end both.
+func TestOlderNodesDoNotJoin(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 1, nil)
+	h.atLevelOfThisBuild()
+	for _, id := range []string{"n2", "n3"} {
+		h.cfgs[id] = h.joins(id)
+		h.older(id)
+		node := h.start(id)
+		delete(h.nodes, id)
+		<-node.Done()
+		if err := node.Err(); !errors.Is(err, sema.ErrMembership) || !strings.Contains(err.Error(), "newer version") {
+			t.Errorf("%s was taken in: %v", id, err)
+		}
+	}
+	_, err := h.leader().Backend().(transport.Membership).Join(t.Context(), transport.JoinRequest{ID: "n4", RaftAddr: "127.0.0.1:1", Incarnation: [16]byte{4}})
+	if !errors.Is(err, sema.ErrMembership) || !strings.Contains(err.Error(), "knows them up to 1") {
+		t.Errorf("a node that says no level, which is 1: %v", err)
+	}
+	if err := onAccount(h.leader(), "job"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Three new nodes have never decided anything new. Those that go back to the version before
+// do not start, which says what to do, and start again as they were.
+func TestMembersDoNotGoBack(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 3, nil)
+	h.atLevelOfThisBuild()
+	leader := h.leader()
+	for id := range h.cfgs {
+		if id == leader.ID() {
+			continue
+		}
+		h.close(id)
+		is := h.cfgs[id]
+		h.older(id)
+		node, err := cluster.Open(t.Context(), h.cfgs[id])
+		if err == nil {
+			node.Close()
+			t.Fatalf("%s went back", id)
+		}
+		if !errors.Is(err, fsm.ErrTooNew) || !strings.Contains(err.Error(), "start this node with the version of semanode") ||
+			strings.Contains(err.Error(), "damaged") || strings.Contains(err.Error(), "remove this node") {
+			t.Errorf("%s went back: %v", id, err)
+		}
+		h.cfgs[id] = is
+		h.start(id)
+		h.caughtUpWith(id, leader)
+	}
+	if err := onAccount(h.leader(), "job"); err != nil {
+		t.Error(err)
+	}
+}
+
 // caughtUpWith waits until a node has applied what another one has.
 func (h *harness) caughtUpWith(id string, with *cluster.Node) {
 	h.t.Helper()

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"io"
+	"math"
 )
 
 // Facts are what is known of a state without reading it through.
@@ -102,6 +103,9 @@ type Succession struct {
 func (m *Machine) Succeed(s Succession) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.state.lastToken > math.MaxInt64 { // where the lowest would run over
+		return malformed("the last token is %d, at most %d", m.state.lastToken, uint64(math.MaxInt64))
+	}
 	if lowest := NextGeneration(m.state.lastToken); s.Generation < lowest || s.Generation > MaxGeneration {
 		return fmt.Errorf("generation %d: want %d to %d, for the last token is %d", s.Generation, lowest, uint64(MaxGeneration), m.state.lastToken)
 	}

@@ -29,6 +29,21 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
 }
 
+// ErrTooNew matches those errors of a decoder, and of a machine, which say that something
+// has what this build does not know, be it a version, a level, a kind or a field: a newer
+// one wrote it. They match [ErrMalformed], too.
+var ErrTooNew = errors.New("written by a newer version")
+
+// tooNew is an error that matches [ErrTooNew].
+type tooNew struct{ what string }
+
+func tooNewf(format string, args ...any) error { return tooNew{fmt.Sprintf(format, args...)} }
+
+func (e tooNew) Error() string { return fmt.Sprintf("%v: %s", ErrTooNew, e.what) }
+
+// Is implements what [errors.Is] asks for.
+func (e tooNew) Is(target error) bool { return target == ErrTooNew || target == ErrMalformed }
+
 // AppendBatch appends the encoded batch to dst. It refuses whatever DecodeBatch
 // would: an entry in the log that cannot be decoded stops every node.
 func AppendBatch(dst []byte, b Batch) ([]byte, error) {
@@ -106,7 +121,10 @@ func decodeBatch(entry []byte, buf []Command) (Batch, error) {
 	if len(entry) < batchHeaderSize || len(entry) > MaxBatchBytes {
 		return b, malformed("log entry of %d bytes", len(entry))
 	}
-	if v := entry[0]; v != batchVersion {
+	switch v := entry[0]; {
+	case v > batchVersion:
+		return b, tooNewf("log entry of format version %d, this build knows %d", v, batchVersion)
+	case v < batchVersion:
 		return b, malformed("log entry of format version %d, this build knows %d", v, batchVersion)
 	}
 	body := entry[batchHeaderSize:]
@@ -171,8 +189,12 @@ func (c *Command) decode(body []byte) error {
 			f.unknown("command")
 		}
 	}
-	if f.err == nil && !c.Kind.known() {
-		f.fail("command of kind %d, which this build does not know", c.Kind)
+	switch {
+	case f.err != nil || c.Kind.known():
+	case c.Kind == 0:
+		f.fail("command of no kind")
+	default:
+		f.failNew("command of kind %d, which this build does not know", c.Kind)
 	}
 	return f.err
 }

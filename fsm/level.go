@@ -1,7 +1,5 @@
 package fsm
 
-import "fmt"
-
 // Levels say what a log entry needs of those who decide it. A node that meets an entry
 // above its own level stops, because to skip it would let replicas drift apart. So a
 // leader proposes nothing above the lowest level of the members; and as what was decided
@@ -22,6 +20,19 @@ func (c *Command) Level() int {
 	return LevelBase
 }
 
+// Mark returns a command of exactly this level that changes nothing else. Once it is
+// decided, the level is part of every state: a node that does not know it stops, or does
+// not start, and none is taken in. So a leader has it decided before the first command of
+// that level. Below [LevelAccounts] there is nothing to mark. Whoever adds a level adds its
+// mark, of what is new in it, so that every older build refuses it.
+func Mark(level int) Command {
+	c := Command{Kind: Query}
+	if level >= LevelAccounts {
+		c.Account = &Account{Identity: "level"} // a query counts on nobody's account
+	}
+	return c
+}
+
 // Know makes the machine that of an older build, which knows entries and snapshots up to
 // this level. It is for tests of clusters whose nodes are of different versions, and must
 // be called before anything is applied.
@@ -34,12 +45,23 @@ func (m *Machine) Level() int {
 	return max(LevelBase, int(m.state.level))
 }
 
-// tooNew returns an error for a batch that this machine does not know how to decide.
-func (m *Machine) tooNew(commands []Command) error {
+// tooNewFor returns an error for a batch that a build which knows entries up to this level
+// cannot decide.
+func tooNewFor(knows int, commands []Command) error {
 	for i := range commands {
-		if level := commands[i].Level(); level > m.knows {
-			return fmt.Errorf("a command of level %d, this build knows %d", level, m.knows)
+		if level := commands[i].Level(); level > knows {
+			return tooNewf("a command of level %d, this build knows %d", level, knows)
 		}
 	}
 	return nil
+}
+
+// CheckEntry returns the error for which a machine that knows entries up to this level
+// could not apply one.
+func CheckEntry(entry []byte, level int) error {
+	batch, err := DecodeBatch(entry)
+	if err != nil {
+		return err
+	}
+	return tooNewFor(level, batch.Commands)
 }

@@ -38,11 +38,11 @@ func (m *Machine) Apply(entry *raft.Log) any {
 	}
 	batch, err := decodeBatch(entry.Data, m.scratch)
 	if err == nil {
-		err = m.tooNew(batch.Commands)
+		err = tooNewFor(m.knows, batch.Commands)
 	}
 	if err != nil {
 		return m.fail(fmt.Errorf("log entry %d (term %d) cannot be applied: %w; "+
-			"upgrade this node", entry.Index, entry.Term, err))
+			"upgrade this node: start it with the version of the others", entry.Index, entry.Term, err))
 	}
 	m.scratch = batch.Commands
 	results := make([]Result, len(batch.Commands))
@@ -78,12 +78,9 @@ func (m *Machine) Restore(snapshot io.ReadCloser) error {
 	if err := m.Err(); err != nil {
 		return err
 	}
-	restored, err := readSnapshot(snapshot)
+	restored, err := readSnapshot(snapshot, m.knows)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
-	}
-	if int(restored.level) > m.knows {
-		return fmt.Errorf("snapshot: of level %d, this build knows %d: upgrade this node", restored.level, m.knows)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -28,7 +28,10 @@ func (r *recordReader) header() error {
 	if string(b[:len(snapshotMagic)]) != snapshotMagic {
 		return malformed("it does not start with %q", snapshotMagic)
 	}
-	if v := binary.BigEndian.Uint32(b[len(snapshotMagic):]); v != snapshotVersion {
+	switch v := binary.BigEndian.Uint32(b[len(snapshotMagic):]); {
+	case v > snapshotVersion:
+		return tooNewf("format version %d, this build knows %d", v, snapshotVersion)
+	case v < snapshotVersion:
 		return malformed("format version %d, this build knows %d", v, snapshotVersion)
 	}
 	return nil

@@ -13,20 +13,23 @@ import (
 
 // CheckSnapshot reads a whole snapshot and returns the error that
 // [Machine.Restore] would. It keeps nothing.
-func CheckSnapshot(r io.Reader) error {
-	_, err := readSnapshot(r)
+func CheckSnapshot(r io.Reader) error { return CheckSnapshotAt(r, Level) }
+
+// CheckSnapshotAt is CheckSnapshot for a build that knows snapshots up to this level.
+func CheckSnapshotAt(r io.Reader, level int) error {
+	_, err := readSnapshot(r, level)
 	return err
 }
 
 // readSnapshot decodes a snapshot into a new state. It allocates in proportion
 // to what it has read, not to what a length claims, and checks what every state
 // that was written by this package keeps: order, tokens, permits and counts.
-func readSnapshot(from io.Reader) (*state, error) {
+func readSnapshot(from io.Reader, knows int) (*state, error) {
 	r := &recordReader{from: bufio.NewReaderSize(from, bufferBytes)}
 	if err := r.header(); err != nil {
 		return nil, err
 	}
-	d := &snapshotDecoder{state: newState()}
+	d := &snapshotDecoder{state: newState(), knows: knows}
 	for !d.done {
 		length, sum := r.length, r.sum
 		num, body, err := r.record()
@@ -50,6 +53,7 @@ func readSnapshot(from io.Reader) (*state, error) {
 // snapshotDecoder builds a state from records in their order.
 type snapshotDecoder struct {
 	state      *state
+	knows      int              // the highest level
 	seen       protowire.Number // number of the record before
 	semaphores uint64           // counts from the state record
 	clients    uint64
@@ -85,7 +89,7 @@ func (d *snapshotDecoder) record(num protowire.Number, body []byte, length uint6
 	case trailerRecord:
 		return d.trailer(body, length, sum)
 	}
-	return malformed("snapshot record %d, which this build does not know", num)
+	return tooNewf("snapshot record %d, which this build does not know", num)
 }
 
 func (d *snapshotDecoder) stateRecord(body []byte) error {
@@ -112,8 +116,11 @@ func (d *snapshotDecoder) stateRecord(body []byte) error {
 		case 8:
 			f.uint(&d.tickets)
 		case 9:
-			if f.uint(&st.level); st.level <= LevelBase || st.level > Level {
-				f.fail("level %d, this build knows %d", st.level, Level)
+			switch f.uint(&st.level); {
+			case st.level <= LevelBase:
+				f.fail("level %d", st.level)
+			case st.level > uint64(d.knows):
+				f.failNew("a state of level %d, this build knows %d", st.level, d.knows)
 			}
 		default:
 			f.unknown("state")

@@ -38,7 +38,7 @@ func (f *fields) next() bool {
 	}
 	tag := f.rest[0]
 	if tag >= 0x80 { // no message has a field above 15, whose tag takes two bytes
-		f.fail("field tag %#x, which this build does not know", tag)
+		f.failNew("field tag %#x, which this build does not know", tag)
 		return false
 	}
 	f.rest = f.rest[1:]
@@ -86,8 +86,15 @@ func (f *fields) fail(format string, args ...any) {
 	}
 }
 
+// failNew is fail of what a newer build may have written.
+func (f *fields) failNew(format string, args ...any) {
+	if f.err == nil {
+		f.err = tooNewf(format, args...)
+	}
+}
+
 func (f *fields) unknown(where string) {
-	f.fail("field %d of a %s, which this build does not know", f.num, where)
+	f.failNew("field %d of a %s, which this build does not know", f.num, where)
 }
 
 // once checks a field that stands in a message at most once, and not at all if

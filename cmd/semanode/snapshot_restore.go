@@ -26,10 +26,14 @@ Whoever acquired something after the backup was taken is not known to the new
 cluster: stop the old one, and let the longest timeout in use pass before you
 start the new one, or see to it that every write is checked against its token.
 
-A cluster may be restored again from the same backup, or from an older one.
-Then give a --generation that no restored cluster had, so that neither tokens
-nor its identity repeat: inspect shows the first that is possible, and each
-restore tells its own.`,
+Was anything restored before? Then the backup must have been taken from the
+cluster that was restored last. From any other, be it the same one again, an
+older or a newer one of the old cluster, or the data directory of an old node,
+restore with a --generation above the highest that any restore had: else tokens
+repeat, and no file can tell. Each restore tells its own.
+
+Run it as the user that serve runs as: the files are readable by their owner
+only.`,
 		Example: `  semanode snapshot restore sema.backup --id n1 --data-dir /var/lib/semanode \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
 		Args: cobra.ExactArgs(1),
@@ -42,7 +46,7 @@ restore tells its own.`,
 	name := flags.String("cluster-name", "", "`NAME` of the new cluster, as serve will have it (that of\nthe old one if not given)")
 	store := choice{among: logStores}
 	addChoice(cmd, &store, "log-store", "", "`STORE` of the log ("+string(cluster.DefaultLogStore)+" if not given)")
-	flags.Uint64Var(&cfg.Generation, "generation", 0, "`NUMBER` of the restore; 0: the first that is possible")
+	flags.Uint64Var(&cfg.Generation, "generation", 0, "`NUMBER` above that of every restore before; 0: the first\nthat is possible, right for the first restore and for a\nbackup of the cluster restored last")
 	flags.BoolVar(&cfg.DropHolds, "drop-holds", false, "begin without holds, and without those who wait")
 	output := choice{"text", []string{"text", "json"}}
 	addChoice(cmd, &output, "output", "o", "`FORMAT` of the answer")
@@ -66,13 +70,20 @@ restore tells its own.`,
 		if err != nil {
 			return fmt.Errorf("%s was not restored: %w", args[0], err)
 		}
-		return printer{w: cmd.OutOrStdout(), json: output.value == "json"}.restored(cfg.DataDir, restored)
+		return printer{w: cmd.OutOrStdout(), json: output.value == "json"}.restored(cfg, restored)
 	}
 	return cmd
 }
 
+// askGeneration is what only who restores can know.
+const askGeneration = `
+Was anything else restored before? Then this is right only if the backup is from
+the cluster that was restored last. If it is not, tokens repeat: do not start
+this, and restore with --generation above the highest that any restore had.
+`
+
 // restored prints what became of a backup.
-func (p printer) restored(dir string, r cluster.Restored) error {
+func (p printer) restored(cfg cluster.RestoreConfig, r cluster.Restored) error {
 	first := strconv.FormatUint(r.LastToken+1, 10)
 	if p.json {
 		return p.encode(struct {
@@ -83,15 +94,19 @@ func (p printer) restored(dir string, r cluster.Restored) error {
 			Holds       int    `json:"holds"`
 			Generation  uint64 `json:"generation"`
 			FirstToken  string `json:"firstToken"`
-		}{r.Founding.NodeID, dir, r.Founding.ClusterID, r.Founding.ClusterName, r.Holds, r.Generation, first})
+		}{r.Founding.NodeID, cfg.DataDir, r.Founding.ClusterID, r.Founding.ClusterName, r.Holds, r.Generation, first})
 	}
 	t := p.table()
-	t.row("node:", r.Founding.NodeID+" in "+dir)
+	t.row("node:", r.Founding.NodeID+" in "+cfg.DataDir)
 	t.row("cluster:", r.Founding.ClusterID+", the same for each of its nodes")
 	if r.Founding.ClusterName != "" {
 		t.row("name:", printable(r.Founding.ClusterName)+", to be given to serve as --cluster-name")
 	}
 	t.row("holds:", strconv.Itoa(r.Holds))
-	t.row("generation:", fmt.Sprintf("%d, tokens from %s; the next restore of this cluster needs a higher one", r.Generation, first))
-	return t.Flush()
+	t.row("generation:", fmt.Sprintf("%d, tokens from %s; write it down", r.Generation, first))
+	if err := t.Flush(); err != nil || cfg.Generation != 0 {
+		return err
+	}
+	_, err := fmt.Fprint(p.w, askGeneration)
+	return err
 }

@@ -30,7 +30,7 @@ func (c *nodes) restore(file string, more ...string) *nodes {
 	}
 	for i := range fresh.processes {
 		args := append([]string{"snapshot", "restore", file, "--id", localID(i), "--data-dir", filepath.Join(fresh.dir, localID(i)), "--peers", fresh.peers()}, more...)
-		contains(c.t, semanode(c.t, args...).ok(c.t), localID(i)+" in ", "tokens from ")
+		contains(c.t, semanode(c.t, args...).ok(c.t), localID(i)+" in ", "tokens from ", "Was anything else restored before?", "--generation above the highest")
 	}
 	fresh.startAll()
 	return fresh
