@@ -99,6 +99,14 @@ func interruptible(parent context.Context) (_ context.Context, stop func()) {
 	}
 }
 
+// outlivePipes makes a write to stdout or stderr whose reader has gone fail, as any other
+// write does, where it would end the process. undo ends that.
+func outlivePipes() (undo func()) {
+	broken := make(chan os.Signal, 1) // nobody looks: the write tells
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
+}
+
 type yieldKey struct{}
 
 // yieldSignals makes signals the business of the command whose context this is:
