@@ -35,8 +35,8 @@ Settings come from the flag, else from its environment variable, else from the
 file of --config, whose keys are these flags, else they have their default.
 "semanode config check" tells which, and "config example" prints such a file.
 
-One line on stdout tells that the node is ready: it knows a leader, so clients
-are answered. systemd is told, too (Type=notify). The log goes to stderr.
+One line on stdout tells that the node is ready: it knows a leader and has caught
+up with it, so clients are answered. systemd is told, too (Type=notify). The log goes to stderr.
 
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
@@ -186,7 +186,7 @@ func serve(ctx context.Context, cfg cluster.Config, observation *observation, ou
 	}
 	defer node.Close() // idempotent
 	observers.node.Store(node)
-	if err := node.WaitLeader(ctx); err == nil {
+	if err := node.WaitReady(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
 		notify(cfg.Logger, sayReady)
 	}
