@@ -212,7 +212,7 @@ func (s sink) snapshot(d *prometheus.Desc, read tally.Snapshot, unit float64, la
 	for bound, n := range read.Upto {
 		buckets[float64(bound)/unit] = n
 	}
-	s.ch <- prometheus.MustNewConstHistogram(d, read.Count, float64(read.Sum)/unit, buckets, labels...)
+	s.ch <- prometheus.MustNewConstHistogram(d, read.Count, read.Sum/unit, buckets, labels...)
 }
 
 func (s sink) calls(from string, c *transport.Calls) {
