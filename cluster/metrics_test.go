@@ -163,6 +163,41 @@ func TestMetricsCountWhatClientsDo(t *testing.T) {
 	}
 }
 
+// A wait in line whose own time was up is not counted as a fault, however it came in and
+// whoever was first to see that the time was up.
+func TestMetricsOfWaitsInVain(t *testing.T) {
+	t.Parallel()
+	for name, unary := range map[string]bool{"exchange": false, "unary": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScraped(t, 1, nil)
+			c := s.client(unary)
+			acquire(t, c, "a", "first", time.Minute)
+			var wg sync.WaitGroup
+			const waits = 10
+			for range waits {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+					defer cancel()
+					if _, err := c.Fork().(sema.Waiter).AcquireWait(ctx, "a", "second", time.Minute, nil); err == nil {
+						t.Error("it was granted")
+					}
+				})
+			}
+			wg.Wait()
+			eventually(t, "each wait is counted", func() error {
+				if n := s.sum("sema_calls_total", "from=client", "method=Wait", "code=DEADLINE_EXCEEDED"); n < waits {
+					return fmt.Errorf("%v are", n)
+				}
+				return nil
+			})
+			for _, code := range []string{"OUTCOME_UNKNOWN", "CANCELED", "UNKNOWN"} {
+				s.want(0, "sema_calls_total", "from=client", "method=Wait", "code="+code)
+			}
+		})
+	}
+}
+
 // A grant that is told twice, because the first answer was lost, is one.
 func TestMetricsCountAGrantOnce(t *testing.T) {
 	t.Parallel()

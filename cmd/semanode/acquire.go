@@ -29,8 +29,8 @@ It exits with 0 for ACQUIRED and with 3 for the others. With --wait, it is
 OWNED_BY_SOMEONE_ELSE if the wait was in vain. Acquiring again what you have is
 no way to keep it: use touch, or lock, which keeps it while a command runs.
 
-A script must look at the exit code, which a pipe would hide. In JSON a "token" is
-yours; that of somebody else is called "holderToken". A hold that cannot be
+A script must look at the exit code, which a pipe would hide. In JSON a "token"
+is yours; that of somebody else is called "holderToken". A hold that cannot be
 printed is released.`,
 		Example: `  semanode acquire nightly-report --owner backup@host7 --timeout 1m
   semanode acquire nightly-report --wait 10s

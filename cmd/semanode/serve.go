@@ -35,8 +35,9 @@ Settings come from the flag, else from its environment variable, else from the
 file of --config, whose keys are these flags, else they have their default.
 "semanode config check" tells which, and "config example" prints such a file.
 
-One line on stdout tells that the node is ready: it knows a leader and has caught
-up with it, so clients are answered. systemd is told, too (Type=notify). The log goes to stderr.
+One line on stdout tells that the node is ready: it knows a leader and has
+caught up with it, so clients are answered. systemd is told, too (Type=notify).
+The log goes to stderr, and a reader of it that goes away takes nothing along.
 
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
