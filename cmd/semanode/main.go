@@ -7,6 +7,7 @@
 //	1  failed: no leader found, outcome unknown, a fault of the disk or the network
 //	2  wrong usage: nothing was changed
 //	3  the semaphore answered otherwise: held by somebody else, not held, not found
+//	4  of serve: the node was removed from its cluster, and need not be started again
 //
 // Lock, which runs a command, has those of the command and a few of its own, see
 // its help.

@@ -42,7 +42,8 @@ The log goes to stderr, and a reader of it that goes away takes nothing along.
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
-restart it or replace the disk, the others go on meanwhile.
+restart it or replace the disk, the others go on meanwhile. One that was removed
+from the cluster exits with 4: to start it again is of no use.
 
 ` + serveTLSHelp + `
 
@@ -118,19 +119,26 @@ func (s *serving) settle(cmd *cobra.Command) (err error) {
 	files := s.secure.apply(cfg, cfg.Logger)
 	checked := *cfg
 	checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
-	return errors.Join(err, unreachable, validateProcessors(s.processors), files, s.observation.validate(), checkAccess(cfg.AccessFile), checked.Validate())
+	access := checkAccess(cfg.AccessFile)
+	if checking(cmd) { // serve may find a file there the next time
+		files, access = usage(files), usage(access)
+	}
+	return errors.Join(err, unreachable, validateProcessors(s.processors), files, s.observation.validate(), access, checked.Validate())
 }
 
 func (s *serving) run(cmd *cobra.Command) error {
+	defer outlivePipes()()
+	hangups := takeHangups()
+	defer hangups.stop()
 	defer s.secure.close()
 	if err := s.settle(cmd); err != nil || checking(cmd) {
 		return err
 	}
 	greet(cmd, s.cfg.Logger)
-	defer s.secure.reloadAtHangup()()
+	hangups.reload(s.secure)
 	tuning.Processors(s.processors)
 	tuning.HeapFloor()
-	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID)
+	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID, s.cfg.Logger)
 	if err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}
