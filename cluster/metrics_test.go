@@ -198,6 +198,13 @@ func TestMetricsOfWaitsInVain(t *testing.T) {
 	}
 }
 
+// A program that was built as a release tells its own version.
+func TestMetricsTellTheVersion(t *testing.T) {
+	t.Parallel()
+	s := startScraped(t, 1, func(cfg *cluster.Config) { cfg.Version = "v1.2.3" })
+	s.want(1, "sema_build_info", "version=v1.2.3")
+}
+
 // A grant that is told twice, because the first answer was lost, is one.
 func TestMetricsCountAGrantOnce(t *testing.T) {
 	t.Parallel()

@@ -112,6 +112,7 @@ func (s *serving) settle(cmd *cobra.Command) (err error) {
 	if cfg.GRPCAddr == "" { // fine for a node that is embedded
 		unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 	}
+	cfg.Version = thisBuild().Version
 	cfg.LogStore = cluster.LogStore(s.store.value)
 	cfg.Peers, err = cluster.ParsePeers(s.peers)
 	cfg.Join = addresses(s.join)
