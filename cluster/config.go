@@ -105,6 +105,9 @@ type Config struct {
 	// node has ended. A registry is for one node: several in a process need one each, or
 	// one that is wrapped with a label. Nil: nothing is counted.
 	Metrics prometheus.Registerer `json:"-"`
+	// Version is what sema_build_info tells, of the program that runs the node; if empty,
+	// that of this module.
+	Version string
 	// TracerProvider, if set, traces the calls whose callers trace them, on their way
 	// through this node and its log. Nil: nothing is traced, and that costs nothing.
 	TracerProvider trace.TracerProvider `json:"-"`

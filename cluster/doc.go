@@ -42,7 +42,7 @@
 //	enter          becomes a member, asks if it still is    asks the others; ticks
 //	lead           takes and leaves office                  fed by raft's LeaderCh
 //	watchLeader    who leads, for health and for waiters    fed by raft's observer
-//	watchAddress   where clients reach each new leader      fed by watchLeader
+//	askLeader      where clients reach it, what it has      fed by watchLeader; ticks
 //	watchMachine   ends the node if the state machine fails fed by fsm.Machine.Failed
 //	watchPeers     tells which nodes cease to answer        fed by raft's observer
 //	watchSize      how large the log is; with metrics only  ticks

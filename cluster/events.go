@@ -36,7 +36,7 @@ func (n *Node) watchPeers(ctx context.Context) {
 	observations := make(chan raft.Observation, 64)
 	n.raft.RegisterObserver(raft.NewObserver(observations, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
-		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation:
+		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation, raft.RaftState:
 			return true
 		}
 		return false
@@ -48,6 +48,8 @@ func (n *Node) watchPeers(ctx context.Context) {
 			return
 		case o := <-observations:
 			switch seen := o.Data.(type) {
+			case raft.RaftState: // what it knew of the others ends with leadership
+				clear(silent)
 			case raft.FailedHeartbeatObservation: // of each that fails
 				if !silent[seen.PeerID] {
 					silent[seen.PeerID] = true

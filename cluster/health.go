@@ -12,12 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-const (
-	// maxBehind is how many committed entries a node that is ready may have to apply.
-	maxBehind = 1000
-	// maxSilences is for how many election timeouts its leader may be silent.
-	maxSilences = 4
-)
+// maxSilences is for how many election timeouts the leader of a node that is ready may be
+// silent.
+const maxSilences = 4
 
 // check is one thing that has to be so.
 type check struct {
@@ -27,7 +24,8 @@ type check struct {
 
 // Unready returns why the node should not be sent calls just now, in words, or nothing
 // if it should: it knows no leader, is too far behind, its disk stalls, or it is ending.
-// It waits for nothing.
+// After a start it is behind until it has applied all that was committed by then. It waits
+// for nothing.
 func (n *Node) Unready() []string { return wrongs(n.readiness()) }
 
 func (n *Node) readiness() []check {
@@ -77,12 +75,8 @@ func (n *Node) checkLeader() check {
 
 func (n *Node) checkBehind() check {
 	c := check{name: "up-to-date"}
-	applied := n.raft.AppliedIndex()
 	silence, limit := n.sinceContact(), maxSilences*n.cfg.ElectionTimeout
-	switch commit := n.raft.CommitIndex(); {
-	case commit > applied+maxBehind:
-		c.wrong = fmt.Sprintf("%d committed entries are not applied yet", commit-applied)
-	case silence > limit:
+	if c.wrong = n.progress.behind(n.raft.AppliedIndex(), n.raft.CommitIndex()); c.wrong == "" && silence > limit {
 		c.wrong = fmt.Sprintf("the leader was last heard %v ago, more than %v", silence.Round(time.Millisecond), limit)
 	}
 	return c

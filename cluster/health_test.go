@@ -53,6 +53,40 @@ func TestReadyAsLongAsThereIsAQuorum(t *testing.T) {
 	delete(h.nodes, "n1")
 }
 
+// A node that comes back is not ready before it has all that was committed meanwhile,
+// however far its own log is behind.
+func TestNotReadyBeforeItHasCaughtUp(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 3, func(cfg *cluster.Config) {
+		cfg.TrailingLogs, cfg.SnapshotThreshold = 100_000, 1<<40 // it comes back by its log
+	})
+	behind := h.follower().ID()
+	h.kill(behind)
+	h.writeEntries(11_000)
+	missed := h.leader().LastIndex()
+	n := h.start(behind)
+	if len(n.Unready()) == 0 {
+		t.Error("it is ready before it has heard of the leader")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	waited := make(chan error, 1)
+	go func() { waited <- n.WaitReady(ctx) }()
+	eventually(t, "it is ready", func() error {
+		unready := n.Unready()
+		if at := n.AppliedIndex(); len(unready) == 0 && at < missed {
+			t.Fatalf("it is ready at %d, and %d is committed", at, missed)
+		}
+		if len(unready) > 0 {
+			return fmt.Errorf("%q", unready)
+		}
+		return nil
+	})
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
 // A disk that stalls makes a node unready long before the watchdog ends it, and one that
 // goes on makes it ready again. When the watchdog ends it, it is not alive.
 func TestNotReadyWhileTheDiskStalls(t *testing.T) {

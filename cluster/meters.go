@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/semanode/sema"
 	"github.com/semanode/sema/fsm"
 	"github.com/semanode/sema/internal/tally"
 	"github.com/semanode/sema/transport"
@@ -90,7 +89,7 @@ func (m *meters) note(t *entryTally, c *fsm.Command, r *fsm.Result) {
 		t.handedOver++
 		m.waited.Observe(int64(r.Granted.Waited))
 	}
-	if c.Kind == fsm.Acquire && r.Err == nil && r.Info.Status == sema.Acquired {
+	if r.New {
 		t.free++
 	}
 }

@@ -13,7 +13,7 @@ func meteredEntry(n int) (*entry, []fsm.Result) {
 	e := &entry{size: n, took: time.Millisecond}
 	var results []fsm.Result
 	for i := range n {
-		c, r := fsm.Command{Kind: fsm.Acquire}, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: 7}}
+		c, r := fsm.Command{Kind: fsm.Acquire}, fsm.Result{Info: sema.Info{Status: sema.Acquired, Token: 7}, New: true}
 		if i%2 == 1 {
 			c, r = fsm.Command{Kind: fsm.Release, Token: 7}, fsm.Result{Ended: 7, Held: time.Second}
 		}

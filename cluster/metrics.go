@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -105,7 +106,7 @@ func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	out := sink{ch}
-	out.gauge(descBuild, 1, buildVersion(), runtime.Version())
+	out.gauge(descBuild, 1, cmp.Or(m.node.cfg.Version, buildVersion()), runtime.Version())
 	out.calls("client", m.node.meters.clients)
 	out.calls("peer", m.node.meters.peers)
 	out.calls("process", m.node.meters.within)
@@ -212,7 +213,7 @@ func (s sink) snapshot(d *prometheus.Desc, read tally.Snapshot, unit float64, la
 	for bound, n := range read.Upto {
 		buckets[float64(bound)/unit] = n
 	}
-	s.ch <- prometheus.MustNewConstHistogram(d, read.Count, float64(read.Sum)/unit, buckets, labels...)
+	s.ch <- prometheus.MustNewConstHistogram(d, read.Count, read.Sum/unit, buckets, labels...)
 }
 
 func (s sink) calls(from string, c *transport.Calls) {

@@ -4,17 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/client"
 	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/internal/host"
+	"github.com/semanode/sema/transport"
 )
 
 // scraped is a cluster whose nodes have a registry each.
@@ -155,6 +161,112 @@ func TestMetricsCountWhatClientsDo(t *testing.T) {
 	if writes, entries := s.sum("sema_disk_write_seconds", "what=log"), s.sum("sema_entry_commands"); writes < entries || entries < 1 {
 		t.Errorf("%v writes of the log for %v entries", writes, entries)
 	}
+}
+
+// A wait in line whose own time was up is not counted as a fault, however it came in and
+// whoever was first to see that the time was up.
+func TestMetricsOfWaitsInVain(t *testing.T) {
+	t.Parallel()
+	for name, unary := range map[string]bool{"exchange": false, "unary": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScraped(t, 1, nil)
+			c := s.client(unary)
+			acquire(t, c, "a", "first", time.Minute)
+			var wg sync.WaitGroup
+			const waits = 10
+			for range waits {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+					defer cancel()
+					if _, err := c.Fork().(sema.Waiter).AcquireWait(ctx, "a", "second", time.Minute, nil); err == nil {
+						t.Error("it was granted")
+					}
+				})
+			}
+			wg.Wait()
+			eventually(t, "each wait is counted", func() error {
+				if n := s.sum("sema_calls_total", "from=client", "method=Wait", "code=DEADLINE_EXCEEDED"); n < waits {
+					return fmt.Errorf("%v are", n)
+				}
+				return nil
+			})
+			for _, code := range []string{"OUTCOME_UNKNOWN", "CANCELED", "UNKNOWN"} {
+				s.want(0, "sema_calls_total", "from=client", "method=Wait", "code="+code)
+			}
+		})
+	}
+}
+
+// A program that was built as a release tells its own version.
+func TestMetricsTellTheVersion(t *testing.T) {
+	t.Parallel()
+	s := startScraped(t, 1, func(cfg *cluster.Config) { cfg.Version = "v1.2.3" })
+	s.want(1, "sema_build_info", "version=v1.2.3")
+}
+
+// A grant that is told twice, because the first answer was lost, is one.
+func TestMetricsCountAGrantOnce(t *testing.T) {
+	t.Parallel()
+	s := startScraped(t, 1, nil)
+	b := s.leader().Backend()
+	req := transport.AcquireRequest{Name: "a", Owner: "owner", Timeout: time.Minute, Attempt: sema.Attempt{Client: [16]byte{1}, Seq: 1, LowestOpen: 1}}
+	for range 3 {
+		if info, err := b.Acquire(testContext(t), req); err != nil || info.Status != sema.Acquired {
+			t.Fatal(info, err)
+		}
+		req.Retry = true
+	}
+	s.want(1, "sema_holds")
+	s.want(1, "sema_grants_total", "to=free")
+}
+
+// setClock is a machine's clock whose wall clock can be set.
+type setClock struct {
+	host.Clock
+	ahead *atomic.Int64
+}
+
+func (c setClock) Wall() time.Time { return c.Clock.Wall().Add(time.Duration(c.ahead.Load())) }
+
+// The lag of cluster time shows that the wall clock was set, forward or back.
+func TestMetricsSeeTheWallClockSet(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	s := startScraped(t, 1, func(cfg *cluster.Config) { cfg.Host.Clock = setClock{host.System().Clock, &ahead} })
+	for _, want := range []time.Duration{0, time.Hour, -time.Hour} {
+		ahead.Store(int64(want))
+		if got := s.sum("sema_cluster_time_lag_seconds"); math.Abs(got-want.Seconds()) > 10 {
+			t.Errorf("with the wall clock set by %v the lag is %v s", want, got)
+		}
+	}
+}
+
+// unwritable is a disk on which no snapshot can be begun.
+type unwritable struct{ host.Disk }
+
+func (unwritable) Create(raft.SnapshotVersion, uint64, uint64, raft.Configuration, uint64, raft.Transport) (raft.SnapshotSink, error) {
+	return nil, fs.ErrPermission
+}
+
+// A snapshot that cannot even be begun has failed.
+func TestMetricsOfSnapshotsThatCannotBegin(t *testing.T) {
+	t.Parallel()
+	s := startScraped(t, 1, func(cfg *cluster.Config) {
+		cfg.SnapshotInterval, cfg.SnapshotThreshold = 10*time.Millisecond, 16
+		cfg.Host.WrapDisk = func(d host.Disk) host.Disk { return unwritable{d} }
+	})
+	c := s.client(true)
+	for i := range 40 {
+		acquire(t, c, fmt.Sprint("a", i), "owner", time.Minute)
+	}
+	eventually(t, "a snapshot has failed", func() error {
+		if s.sum("sema_snapshots_total", "result=failed") == 0 {
+			return errors.New("none has")
+		}
+		return nil
+	})
+	s.want(0, "sema_snapshots_total", "result=ok")
 }
 
 // Every way in which a hold can end or pass on is counted as such.

@@ -36,18 +36,19 @@ type Node struct {
 	members  membership    // as committed
 	changing chan struct{} // holds one token: somebody changes the membership
 
-	machine *fsm.Machine
-	disk    host.Disk
-	store   *store
-	mux     *transport.Mux
-	trans   *raftTransport
-	ownLog  *parallelLog
-	raft    *raft.Raft
-	peers   *transport.Peers
-	addrs   addressBook
-	watcher *watcher
-	office  atomic.Pointer[office] // nil: not leading
-	saving  atomic.Bool            // a backup is being taken
+	machine  *fsm.Machine
+	disk     host.Disk
+	store    *store
+	mux      *transport.Mux
+	trans    *raftTransport
+	ownLog   *parallelLog
+	raft     *raft.Raft
+	peers    *transport.Peers
+	addrs    addressBook
+	watcher  *watcher
+	progress progress
+	office   atomic.Pointer[office] // nil: not leading
+	saving   atomic.Bool            // a backup is being taken
 
 	access       *access.Control  // nil: everybody may do everything
 	local        *transport.Local // for Client
@@ -258,7 +259,7 @@ func (n *Node) start() {
 	n.wg.Go(func() { n.enter(ctx) })
 	n.wg.Go(func() { n.lead(ctx) })
 	n.wg.Go(func() { n.watchLeader(ctx) })
-	n.wg.Go(func() { n.watchAddress(ctx) })
+	n.wg.Go(func() { n.askLeader(ctx) })
 	n.wg.Go(func() { n.watchMachine(ctx) })
 	n.wg.Go(func() { n.watchPeers(ctx) })
 	if n.meters.on && n.cfg.Host.OpenDisk == nil {

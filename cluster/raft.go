@@ -91,7 +91,7 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 		trans = n.cfg.Host.WrapTransport(trans)
 	}
 	return catchFault(func() (err error) {
-		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n}, n.ownLog, st, st.disk, trans); err == nil {
+		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n}, n.ownLog, st, countedSnapshots{st.disk, n.meters}, trans); err == nil {
 			n.trans.heartbeats.runs(n.raft)
 			n.ownLog.runs(n.raft)
 		}

@@ -41,6 +41,21 @@ type watchedSnapshot struct {
 	node *Node
 }
 
+// countedSnapshots counts the snapshots that cannot be begun.
+type countedSnapshots struct {
+	raft.SnapshotStore
+	meters *meters
+}
+
+// Create implements [raft.SnapshotStore].
+func (s countedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, members raft.Configuration, membersIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, members, membersIndex, trans)
+	if err != nil {
+		s.meters.snapshots.failed.Add(1)
+	}
+	return sink, err
+}
+
 // Persist implements [raft.FSMSnapshot].
 func (s watchedSnapshot) Persist(to raft.SnapshotSink) error {
 	began := time.Now()

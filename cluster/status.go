@@ -79,7 +79,7 @@ func (b backend) nodeStatus() transport.NodeStatus {
 		ID:           b.cfg.ID,
 		RaftAddr:     string(b.trans.LocalAddr()),
 		GRPCAddr:     b.GRPCAddr(),
-		Leader:       b.raft.State() == raft.Leader,
+		Leader:       b.IsLeader(),
 		State:        stateName(b.raft.State()),
 		Term:         b.raft.CurrentTerm(),
 		CommitIndex:  b.raft.CommitIndex(),

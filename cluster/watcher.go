@@ -90,37 +90,64 @@ func (n *Node) watchLeader(ctx context.Context) {
 	}
 }
 
-// watchAddress asks each new leader where clients reach it, until ctx ends: the
-// log knows raft addresses only, and a node may come back with another address
-// than it had.
-func (n *Node) watchAddress(ctx context.Context) {
+// askLeader asks each leader where clients reach it and, again and again, how far the
+// log is committed, until ctx ends. The log knows raft addresses only, and a node may
+// come back with another address than it had; and raft tells a follower of no more
+// committed entries than the follower has.
+func (n *Node) askLeader(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for {
 		leader, changed := n.watcher.get()
-		var retry <-chan time.Time
-		if leader.ID != "" && leader.ID != n.cfg.ID {
-			if err := n.learnAddress(ctx, leader.RaftAddr); err != nil {
-				retry = time.After(n.cfg.ElectionTimeout)
-			}
+		switch leader.ID {
+		case "":
+			again.Stop()
+		case n.cfg.ID:
+			n.progress.told(n.raft.AppliedIndex()) // who is in office has applied all there was
+			again.Stop()
+		default:
+			again.Reset(n.askOnce(ctx, leader.RaftAddr))
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-retry:
+		case <-again.C:
 		}
 	}
 }
 
-func (n *Node) learnAddress(ctx context.Context, raftAddr string) error {
+// askOnce asks a leader, and returns when to ask again.
+func (n *Node) askOnce(ctx context.Context, raftAddr string) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, peerStatusTimeout)
 	defer cancel()
 	st, err := n.askPeer(ctx, raftAddr)
 	if err != nil {
-		return err
+		return n.cfg.ElectionTimeout
 	}
 	if n.addrs.get(st.ID) != st.GRPCAddr {
 		n.addrs.set(st.ID, st.GRPCAddr)
 		n.watcher.wake()
+	}
+	if !st.Leader { // not in office yet: it does not know what is committed
+		return n.cfg.ElectionTimeout / 8
+	}
+	n.progress.told(st.CommitIndex)
+	return progressLook
+}
+
+// WaitReady waits until the node is ready, see [Node.Unready].
+func (n *Node) WaitReady(ctx context.Context) error {
+	look := time.NewTicker(readyLook)
+	defer look.Stop()
+	for len(n.Unready()) > 0 {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-n.done:
+			return n.endError()
+		}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (st *state) decide(c *Command) (Result, *hold) {
 		}
 		s = newSemaphore(c.Name, 1, st.history.epoch)
 		st.semaphores.set(c.Name, s)
-		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt), st.accountOf(c))), nil
+		return st.grantTo(c, s), nil
 	}
 	if i := s.findAttempt(c.Attempt); i >= 0 && !retryIsNew(c) { // the client was forgotten, its hold still stands
 		return st.claim(s, i), nil
@@ -104,7 +104,7 @@ func (st *state) decide(c *Command) (Result, *hold) {
 			return Result{Err: err}, nil
 		}
 		st.history.semaphore(s)
-		return st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt), st.accountOf(c))), nil
+		return st.grantTo(c, s), nil
 	}
 	if c.Wait {
 		return st.wait(s, c), nil
@@ -153,6 +153,13 @@ func (st *state) lineOf(c *Command, t *ticket) (*semaphore, error) {
 // standing tells the holder of a hold.
 func (st *state) standing(s *semaphore, h *hold) Result {
 	return Result{Info: st.info(sema.Acquired, s, h), Deadline: h.deadline}
+}
+
+// grantTo gives a permit that is free to an acquire.
+func (st *state) grantTo(c *Command, s *semaphore) Result {
+	r := st.standing(s, st.grant(s, c.Owner, c.Timeout, idOf(c.Attempt), st.accountOf(c)))
+	r.New = true
+	return r
 }
 
 // claim tells the holder of a hold once more.

@@ -95,6 +95,9 @@ type Result struct {
 	Ended uint64
 	// Held is how long that hold stood, by the wall clock as the log has it.
 	Held time.Duration
+	// New reports whether an Acquire was granted its hold by this command. A retry is told
+	// of the same hold again.
+	New bool
 	// Granted is the hold that went to the head of the line, because this command
 	// freed a permit, or nil.
 	Granted *Grant

@@ -49,7 +49,7 @@ func (c *clock) Wall() time.Time {
 	if c.wall != 0 {
 		c.walls.Add(1)
 	}
-	return time.Now().Add(c.wall)
+	return time.Now().Round(0).Add(c.wall)
 }
 
 // setRate makes the clock run at so many seconds a second from now on.

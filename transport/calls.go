@@ -158,6 +158,9 @@ func (c *Calls) ended(x *exchanged, err error, now time.Time) {
 	if c == nil || x.Method < MethodAcquire || x.Method > MethodGet {
 		return // of a method that this build does not know, there is no name
 	}
+	if x.Method == MethodWait && !x.Deadline.IsZero() {
+		err = inVain(err, x.Deadline, now)
+	}
 	c.count(c.exchange[x.Method], err, now.Sub(x.began))
 	if err == nil && (x.Method == MethodAcquire || x.Method == MethodWait) {
 		c.status(x.Info.Status)
@@ -187,8 +190,20 @@ func (c *Calls) leave(ex *exchange) {
 	}
 }
 
+// inVain is how a wait is counted that ended with err at now. One whose own time was up
+// has waited in vain, which is no fault, though its caller may be told that the outcome is
+// unknown, or hang up first.
+func inVain(err error, deadline, now time.Time) error {
+	code := codeNumber(err)
+	ended := code == int(semav1.ErrorCode_OUTCOME_UNKNOWN) || code == grpcCodes+int(codes.Canceled)
+	if ended && now.After(deadline.Add(-sameMoment)) {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
 // one carries out a call that came by itself.
-func (c *Calls) one(method string, call func() (resp any, err error)) (any, error) {
+func (c *Calls) one(ctx context.Context, method string, call func() (resp any, err error)) (any, error) {
 	number, known := 0, false
 	if c != nil {
 		number, known = c.byName[method]
@@ -200,7 +215,11 @@ func (c *Calls) one(method string, call func() (resp any, err error)) (any, erro
 	began := time.Now()
 	defer c.open.Add(-1)
 	resp, err := call()
-	c.count(number, err, time.Since(began))
+	now, counted := time.Now(), err
+	if deadline, ok := ctx.Deadline(); ok && method == semav1.Sema_Wait_FullMethodName {
+		counted = inVain(err, deadline, now)
+	}
+	c.count(number, counted, now.Sub(began))
 	if err == nil && method == semav1.Sema_Wait_FullMethodName { // which has no other good end
 		c.status(sema.Acquired)
 	}
@@ -221,12 +240,12 @@ func (c *Calls) options() []grpc.ServerOption {
 // unary is an interceptor for calls of their own. The methods of other services are not
 // counted.
 func (c *Calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	return c.one(info.FullMethod, func() (any, error) { return handle(ctx, req) })
+	return c.one(ctx, info.FullMethod, func() (any, error) { return handle(ctx, req) })
 }
 
 // streaming is an interceptor for waits of their own.
 func (c *Calls) streaming(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	_, err := c.one(info.FullMethod, func() (any, error) { return nil, handle(srv, stream) })
+	_, err := c.one(stream.Context(), info.FullMethod, func() (any, error) { return nil, handle(srv, stream) })
 	return err
 }
 

@@ -102,6 +102,24 @@ func TestCountingTogether(t *testing.T) {
 	}
 }
 
+// Answers that were ready when the stream broke are counted: nobody will send them.
+func TestUnsentAnswersAreCounted(t *testing.T) {
+	t.Parallel()
+	calls := NewCalls()
+	ex := &exchange{h: &handler{calls: calls}}
+	for range 3 {
+		x := &exchanged{ex: ex, began: time.Now()}
+		x.Method = MethodAcquire
+		ex.ready = append(ex.ready, x)
+	}
+	ex.discard()
+	for _, of := range calls.Read() {
+		if want := map[string]uint64{"OK": 0, "CANCELED": 3}; of.Method == "Acquire" && !maps.Equal(of.Codes, want) {
+			t.Errorf("counted %v, want %v", of.Codes, want)
+		}
+	}
+}
+
 // Every call of the protocol has a row, and an exchange none.
 func TestCallsKnowTheProtocol(t *testing.T) {
 	t.Parallel()

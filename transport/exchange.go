@@ -92,6 +92,7 @@ func (h *handler) Exchange(stream grpc.BidiStreamingServer[semav1.ExchangeReques
 		ex.abandon()
 		<-sent
 	}
+	ex.discard()
 	ex.wg.Wait()
 	return err
 }
@@ -206,10 +207,7 @@ func (x *exchanged) Answered() {
 	if !x.gone {
 		ex.ready = append(ex.ready, x)
 	} else {
-		ex.h.calls.ended(x, context.Canceled, ex.h.calls.now())
-		if x.Span != nil {
-			EndSpan(x.Span, context.Canceled)
-		}
+		ex.unsent(x)
 	}
 	signal(ex.wake) // also if nobody is told: it may have been the last, and made room
 }
@@ -303,6 +301,25 @@ func (ex *exchange) abandon() {
 	ex.mu.Unlock()
 	for _, x := range left {
 		ex.stop(x, nil)
+	}
+}
+
+// discard counts the answers that nobody will be sent any more, as those of calls whose
+// caller has gone. All calls are abandoned: no answer comes to be ready.
+func (ex *exchange) discard() {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	for _, x := range ex.ready {
+		ex.unsent(x)
+	}
+	ex.ready = nil
+}
+
+// unsent counts a call whose answer nobody wants.
+func (ex *exchange) unsent(x *exchanged) {
+	ex.h.calls.ended(x, context.Canceled, ex.h.calls.now())
+	if x.Span != nil {
+		EndSpan(x.Span, context.Canceled)
 	}
 }
 

@@ -87,7 +87,7 @@ func within[Req, Resp any](l *Local, ctx context.Context, m *Req, method string,
 	if l.calls == nil {
 		return call(l.handler, ctx, m)
 	}
-	resp, err := l.calls.one(method, func() (any, error) { return call(l.handler, ctx, m) })
+	resp, err := l.calls.one(ctx, method, func() (any, error) { return call(l.handler, ctx, m) })
 	return resp.(*Resp), err
 }
 
@@ -137,7 +137,7 @@ func (l *Local) Wait(ctx context.Context, m *semav1.WaitRequest, _ ...grpc.CallO
 	s := &localStream{ctx: ctx, messages: make(chan *semav1.WaitResponse), end: make(chan struct{})}
 	go func() { // ends with ctx at the latest
 		defer close(s.end)
-		_, s.err = l.calls.one(semav1.Sema_Wait_FullMethodName, func() (any, error) { return nil, l.handler.wait(inProcess(ctx, nil), m, s.send) })
+		_, s.err = l.calls.one(ctx, semav1.Sema_Wait_FullMethodName, func() (any, error) { return nil, l.handler.wait(inProcess(ctx, nil), m, s.send) })
 	}()
 	return s, nil
 }

@@ -27,10 +27,15 @@ It prints one of four answers:
 
 It exits with 0 for ACQUIRED and with 3 for the others. With --wait, it is
 OWNED_BY_SOMEONE_ELSE if the wait was in vain. Acquiring again what you have is
-no way to keep it: use touch, or lock, which keeps it while a command runs.`,
+no way to keep it: use touch, or lock, which keeps it while a command runs.
+
+A script must look at the exit code, which a pipe would hide. In JSON a "token"
+is yours; that of somebody else is called "holderToken". A hold that cannot be
+printed is released.`,
 		Example: `  semanode acquire nightly-report --owner backup@host7 --timeout 1m
   semanode acquire nightly-report --wait 10s
-  token=$(semanode acquire nightly-report -o json | jq -r .token)`,
+  answer=$(semanode acquire nightly-report -o json) || exit
+  token=$(jq -r .token <<<"$answer")`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -41,6 +46,7 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait in line while somebody else holds")
 	r := addRequest(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		defer outlivePipes()()
 		if !cmd.Flags().Changed("owner") {
 			owner = defaultOwner()
 		}
@@ -61,7 +67,7 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 				return err
 			}
 			if err := r.printer(cmd).info(info); err != nil {
-				return err
+				return r.takeBack(cmd, c, info, err)
 			}
 			if info.Status != sema.Acquired {
 				return errAnswered
@@ -70,6 +76,20 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.`,
 		})
 	}
 	return cmd
+}
+
+// takeBack releases a hold that could not be printed: nobody has its token.
+func (r *request) takeBack(cmd *cobra.Command, c *client.Client, info sema.Info, unprinted error) error {
+	unprinted = fmt.Errorf("the answer could not be printed: %w", unprinted)
+	if info.Status != sema.Acquired {
+		return unprinted
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), r.timeout)
+	defer cancel()
+	if _, err := c.ReleaseToken(ctx, info.Name, info.Token); err != nil {
+		return fmt.Errorf("%w\nnor could %q be released, which was acquired: %w", unprinted, info.Name, err)
+	}
+	return fmt.Errorf("%w\n%q was acquired, and is released again", unprinted, info.Name)
 }
 
 // waitInLine is an Acquire that waits. It says once what it waits for.

@@ -85,9 +85,13 @@ var (
 	anyTime  = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`)
 )
 
-// hold is the answer that describes a hold.
+// hold is the answer that describes a hold. Only the caller's own has a "token".
 func hold(status sema.Status, name, owner, timeout string, token any) map[string]any {
-	return map[string]any{"status": status.String(), "name": name, "owner": owner, "timeout": timeout, "token": token,
+	whose := "holderToken"
+	if status == sema.Acquired {
+		whose = "token"
+	}
+	return map[string]any{"status": status.String(), "name": name, "owner": owner, "timeout": timeout, whose: token,
 		"expiresAt": anyTime, "createdAt": anyTime, "updatedAt": anyTime, "waiting": 0.0}
 }
 
@@ -105,6 +109,7 @@ func TestCommands(t *testing.T) {
 	}{
 		{"a hold and its end", testHold},
 		{"an overdue hold", testOverdue},
+		{"an answer that cannot be printed", testUnprinted},
 		{"by force", testForce},
 		{"texts for people", testTexts},
 		{"list", testList},
@@ -158,11 +163,28 @@ func testOverdue(t *testing.T, sh shell) {
 		code, ended = sh.json("acquire", "o", "--owner", "bob")
 		return code != exitOtherwise || ended["status"] != sema.OwnedBySomeoneElse.String()
 	})
-	if ended["status"] != sema.ForcedReleased.String() || ended["owner"] != "alice" || ended["token"] != gone["token"] {
+	if ended["status"] != sema.ForcedReleased.String() || ended["owner"] != "alice" || ended["holderToken"] != gone["token"] {
 		t.Errorf("the acquire after %v answers %v", gone, ended)
 	}
 	sh.want(exitOtherwise, refusalOf("o", "nobody holds"), "get", "o") // free, not bob's
 	sh.want(exitDone, hold(sema.Acquired, "o", "bob", "30s", anyToken), "acquire", "o", "--owner", "bob")
+}
+
+// A hold whose token nobody got to see is not kept, whether the disk is full or the
+// reader of the pipe has gone.
+func testUnprinted(t *testing.T, sh shell) {
+	p := prepare(t, nil, nil, "acquire", "u", "--endpoints", sh.endpoints)
+	p.cmd.Stdout = brokenPipe(t)
+	p.begin()
+	contains(t, p.result().fault(t, exitFailed), "could not be printed", `"u" was acquired, and is released again`)
+	sh.want(exitOtherwise, refusalOf("u", "nobody holds"), "get", "u")
+
+	held := sh.want(exitDone, hold(sema.Acquired, "u", "alice", "30s", anyToken), "acquire", "u", "--owner", "alice")
+	p = prepare(t, nil, nil, "acquire", "u", "--endpoints", sh.endpoints)
+	p.cmd.Stdout = brokenPipe(t)
+	p.begin()
+	contains(t, p.result().fault(t, exitFailed), "could not be printed")
+	sh.want(exitDone, hold(sema.OwnedBySomeoneElse, "u", "alice", "30s", held["token"]), "get", "u")
 }
 
 func testForce(t *testing.T, sh shell) {
@@ -194,10 +216,11 @@ $`).FindStringSubmatch(text)
 	}
 	token := match[1]
 	refused := sh.run("acquire", "t t", "--owner", "bob")
-	if refused.code != exitOtherwise || refused.stderr != "" || !strings.HasPrefix(refused.stdout, "status:   OWNED_BY_SOMEONE_ELSE\n") {
+	if refused.code != exitOtherwise || refused.stderr != "" || !strings.HasPrefix(refused.stdout, "status:          OWNED_BY_SOMEONE_ELSE\n") ||
+		strings.Contains(refused.stdout, "\ntoken:") {
 		t.Errorf("acquire of what is held: %+v", refused)
 	}
-	contains(t, sh.run("get", "t t").ok(t), "\ntoken:    "+token+"\n")
+	contains(t, sh.run("get", "t t").ok(t), "\nholder's token:  "+token+"\n")
 	contains(t, sh.run("touch", "t t", "--token", token).ok(t), "status:   ACQUIRED\n")
 	for want, args := range map[string][]string{
 		`token 999999 does not hold "t t" any more: stop the work that it stood for`: {"touch", "t t", "--token", "999999"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ file, of the environment and of the flags, which are serve's. It opens no port
 and looks at no data directory.
 
 It prints each setting with its value and where that comes from, and "ok"; or
-every fault, and exits with 2.`,
+every fault, and exits with 2. A variable that no setting has is told on stderr.`,
 		Example: `  semanode config check /etc/semanode/semanode.yaml
   semanode config check -o json | jq -r '.settings[] | select(.source != "default").key'`,
 		Args: cobra.MaximumNArgs(1),
@@ -63,6 +64,9 @@ every fault, and exits with 2.`,
 		cmd.SetContext(context.WithValue(cmd.Context(), checkingKey{}, true))
 		if err := serve.RunE(cmd, nil); err != nil {
 			return err
+		}
+		for _, warning := range unknownVariables(cmd.Root(), os.Environ()) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "semanode: "+warning)
 		}
 		return printer{cmd.OutOrStdout(), output.value == "json"}.settings(cmd.Flags(), settingsOf(cmd))
 	}

@@ -75,7 +75,7 @@ func TestDevKeepsItsState(t *testing.T) {
 	if n := strings.Count(endpoints, ","); n != 1 {
 		t.Errorf("%d nodes came back of 2", n+1)
 	}
-	if _, held := (shell{t, endpoints}).json("get", "a"); held["token"] != mine["token"] {
+	if _, held := (shell{t, endpoints}).json("get", "a"); held["holderToken"] != mine["token"] {
 		t.Errorf("%v came back as %v", mine, held)
 	}
 	contains(t, semanode(t, "dev", "--data-dir", dir).fault(t, exitFailed), "node n1: ", "address already in use")

@@ -29,6 +29,9 @@ var flagsOnly = []struct{ command, flag, why string }{
 	{"", "token", "names one hold; left over from an earlier one it would name the wrong one"},
 	{"convert", "to", "says what this one conversion is for"},
 	{"convert", "data-dir", "says what this one conversion rewrites"},
+	{"save", "data-dir", "says what this one backup is taken from; left over from serve it would be a node's"},
+	{"restore", "drop-holds", "leaves holds out, which wants a decision each time"},
+	{"restore", "generation", "belongs to one restore; a second time it would repeat tokens"},
 	{"dev", "data-dir", "a node's directory is not to be played with"},
 }
 

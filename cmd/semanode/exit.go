@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/semanode/sema"
+	"github.com/semanode/sema/cluster"
 )
 
 // The exit codes are part of the contract with scripts, see the package comment.
@@ -14,6 +15,7 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2
 	exitOtherwise = 3
+	exitRemoved   = 4 // of serve: the node was removed from its cluster
 
 	// Those of lock, which takes all others from the command it runs.
 	exitNotAcquired   = 75 // in time
@@ -32,6 +34,14 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// usage makes an error one of usage.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
 
 // refusal is the answer of a semaphore that is not held, or not by the hold that
 // the command named. It is not printed yet.
@@ -76,6 +86,8 @@ func exitCode(err error) int {
 		return exit.code
 	case errors.As(err, &usage), errors.Is(err, sema.ErrInvalid):
 		return exitUsage
+	case errors.Is(err, cluster.ErrRemoved):
+		return exitRemoved
 	case errors.As(err, &refused), errors.Is(err, errAnswered):
 		return exitOtherwise
 	}

@@ -300,7 +300,7 @@ func TestNoQuorum(t *testing.T) {
 			t.Errorf("semanode %s printed %q", p.args, r.stdout)
 		}
 	}
-	if _, held := sh.json("get", "a", "--stale"); held["token"] != mine["token"] {
+	if _, held := sh.json("get", "a", "--stale"); held["holderToken"] != mine["token"] {
 		t.Errorf("the node that is left knows %v, not %v", held, mine)
 	}
 	eventually(t, "the leader has stepped down", func() bool { return semanode(t, "status", "--endpoints", c.endpoints()).code == exitFailed })

@@ -7,6 +7,7 @@
 //	1  failed: no leader found, outcome unknown, a fault of the disk or the network
 //	2  wrong usage: nothing was changed
 //	3  the semaphore answered otherwise: held by somebody else, not held, not found
+//	4  of serve: the node was removed from its cluster, and need not be started again
 //
 // Lock, which runs a command, has those of the command and a few of its own, see
 // its help.
@@ -97,6 +98,14 @@ func interruptible(parent context.Context) (_ context.Context, stop func()) {
 		<-ended
 		cancel(nil)
 	}
+}
+
+// outlivePipes makes a write to stdout or stderr whose reader has gone fail, as any other
+// write does, where it would end the process. undo ends that.
+func outlivePipes() (undo func()) {
+	broken := make(chan os.Signal, 1) // nobody looks: the write tells
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 type yieldKey struct{}

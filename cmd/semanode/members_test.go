@@ -43,17 +43,17 @@ func TestMembersFromOneToThreeAndBack(t *testing.T) {
 
 	contains(t, semanode(t, append([]string{"remove", "n2"}, ask...)...).ok(t), "node n2 is no member any more")
 	r := n2.result()
-	if r.code != exitFailed || !strings.Contains(r.stderr, "removed from the cluster") || !strings.Contains(r.stderr, "--join") {
+	if r.code != exitRemoved || !strings.Contains(r.stderr, "removed from the cluster") || !strings.Contains(r.stderr, "--join") {
 		t.Errorf("a removed node ended with %d and %q", r.code, r.stderr)
 	}
 	// Started again, it finds out again, and does no harm.
 	again := start(t, "serve", "--id", "n2", "--data-dir", filepath.Join(c.dir, "n2"), "--raft-addr", freeAddr(), "--grpc-addr", freeAddr(), "--log-level", "error")
-	if r := again.result(); r.code != exitFailed || !strings.Contains(r.stderr, "removed from the cluster") {
+	if r := again.result(); r.code != exitRemoved || !strings.Contains(r.stderr, "removed from the cluster") {
 		t.Errorf("a removed node that was started again ended with %d and %q", r.code, r.stderr)
 	}
 
 	contains(t, semanode(t, append([]string{"remove", "n3"}, ask...)...).ok(t), "node n3 is no member any more")
-	if r := n3.result(); r.code != exitFailed {
+	if r := n3.result(); r.code != exitRemoved {
 		t.Errorf("a removed node ended with %d", r.code)
 	}
 	contains(t, semanode(t, append([]string{"remove", "n1"}, ask...)...).fault(t, exitFailed), "the only member with a vote")

@@ -10,7 +10,7 @@ import (
 
 // What a service manager is told, see sd_notify(3).
 const (
-	sayReady    = "READY=1\nSTATUS=knows a leader and serves"
+	sayReady    = "READY=1\nSTATUS=has caught up with the leader and serves"
 	sayStopping = "STOPPING=1\nSTATUS=handing over and stopping"
 )
 

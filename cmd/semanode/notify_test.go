@@ -38,7 +38,7 @@ func (m manager) hears(within time.Duration) string {
 	return string(buf[:n])
 }
 
-// A service manager hears that the node is ready when it knows a leader, not when it
+// A service manager hears that the node is ready when it has caught up, not when it
 // has started, and that it stops before it hands over.
 func TestServeNotifies(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,15 +49,25 @@ func addObservation(cmd *cobra.Command) *observation {
 func (o *observation) validate() error {
 	var errs []error
 	if o.metricsAddr != "" {
-		if _, _, err := net.SplitHostPort(o.metricsAddr); err != nil {
+		if !hasPort(o.metricsAddr) {
 			errs = append(errs, &sema.InvalidError{Field: "metrics-addr", Value: o.metricsAddr, Limit: "HOST:PORT"})
 		}
 	}
-	if o.pprofAddr != "" && !onLoopback(o.pprofAddr) {
+	if o.pprofAddr != "" && (!hasPort(o.pprofAddr) || !onLoopback(o.pprofAddr)) {
 		errs = append(errs, &sema.InvalidError{Field: "pprof-addr", Value: o.pprofAddr,
 			Limit: "HOST:PORT on loopback, such as 127.0.0.1:7391: profiles show what is in memory; forward the port to see them from elsewhere"})
 	}
 	return errors.Join(errs...)
+}
+
+// hasPort reports whether an address ends with the number of a port.
+func hasPort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // onLoopback reports whether only this machine reaches an address.

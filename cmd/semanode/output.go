@@ -21,18 +21,20 @@ type printer struct {
 	json bool
 }
 
-// infoJSON is a hold as JSON. Times that are not known are left out.
+// infoJSON is a hold as JSON. Times that are not known are left out. Whose token it has is
+// in the field's name: a script that looks for its own must not find somebody else's.
 type infoJSON struct {
-	Status    string    `json:"status"`
-	Name      string    `json:"name"`
-	Owner     string    `json:"owner"`
-	Timeout   string    `json:"timeout"`
-	Token     string    `json:"token"` // digits: a uint64 does not fit a JavaScript number
-	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-	CreatedAt time.Time `json:"createdAt,omitzero"`
-	UpdatedAt time.Time `json:"updatedAt,omitzero"`
-	Waiting   int       `json:"waiting"`
-	Line      []waiter  `json:"line,omitempty"` // the first of them
+	Status      string    `json:"status"`
+	Name        string    `json:"name"`
+	Owner       string    `json:"owner"`
+	Timeout     string    `json:"timeout"`
+	Token       string    `json:"token,omitempty"`       // the caller's; digits: a uint64 does not fit a JavaScript number
+	HolderToken string    `json:"holderToken,omitempty"` // somebody else's, or of a hold that was ended
+	ExpiresAt   time.Time `json:"expiresAt,omitzero"`
+	CreatedAt   time.Time `json:"createdAt,omitzero"`
+	UpdatedAt   time.Time `json:"updatedAt,omitzero"`
+	Waiting     int       `json:"waiting"`
+	Line        []waiter  `json:"line,omitempty"` // the first of them
 }
 
 // waiter is a place in line as JSON.
@@ -48,11 +50,16 @@ func toJSON(info sema.Info, line []sema.Ticket) infoJSON {
 		Name:      info.Name,
 		Owner:     info.Owner,
 		Timeout:   info.Timeout.String(),
-		Token:     strconv.FormatUint(info.Token, 10),
 		ExpiresAt: info.ExpiresAt.UTC(),
 		CreatedAt: info.CreatedAt.UTC(),
 		UpdatedAt: info.UpdatedAt.UTC(),
 		Waiting:   info.Waiting,
+	}
+	switch token := strconv.FormatUint(info.Token, 10); {
+	case info.Status == sema.Acquired:
+		out.Token = token
+	case info.Token != 0:
+		out.HolderToken = token
 	}
 	for _, t := range line {
 		out.Line = append(out.Line, waiter{t.Position, t.Owner, t.Since.UTC()})
@@ -71,7 +78,11 @@ func (p printer) info(info sema.Info, line ...sema.Ticket) error {
 	if info.Token != 0 {
 		t.row("owner:", info.Owner)
 		t.row("timeout:", info.Timeout.String())
-		t.row("token:", strconv.FormatUint(info.Token, 10))
+		label := "holder's token:" // not the caller's, as in infoJSON
+		if info.Status == sema.Acquired {
+			label = "token:"
+		}
+		t.row(label, strconv.FormatUint(info.Token, 10))
 	}
 	for _, at := range []struct {
 		label string

@@ -33,7 +33,7 @@ func TestOutput(t *testing.T) {
 				return p.info(sema.Info{Status: sema.ReleasedInTheMeanTime, Name: "a"})
 			},
 			"status:  RELEASED_IN_THE_MEAN_TIME\nname:    a\n",
-			`{"status":"RELEASED_IN_THE_MEAN_TIME","name":"a","owner":"","timeout":"0s","token":"0","waiting":0}` + "\n",
+			`{"status":"RELEASED_IN_THE_MEAN_TIME","name":"a","owner":"","timeout":"0s","waiting":0}` + "\n",
 		},
 		{
 			"another time zone, and a name that HTML would not like",
@@ -49,9 +49,9 @@ func TestOutput(t *testing.T) {
 				return p.info(sema.Info{Status: sema.OwnedBySomeoneElse, Name: "a", Owner: "x", Timeout: time.Second, Token: 7, Waiting: 12},
 					sema.Ticket{Position: 1, Owner: "bob", Since: at}, sema.Ticket{Position: 2, Owner: "carol", Since: at})
 			},
-			"status:   OWNED_BY_SOMEONE_ELSE\nname:     a\nowner:    x\ntimeout:  1s\ntoken:    7\nwaiting:  12\n" +
-				"  1.      bob, since 2026-01-02T03:04:05Z\n  2.      carol, since 2026-01-02T03:04:05Z\n",
-			`{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","token":"7","waiting":12,"line":[` +
+			"status:          OWNED_BY_SOMEONE_ELSE\nname:            a\nowner:           x\ntimeout:         1s\nholder's token:  7\nwaiting:         12\n" +
+				"  1.             bob, since 2026-01-02T03:04:05Z\n  2.             carol, since 2026-01-02T03:04:05Z\n",
+			`{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","holderToken":"7","waiting":12,"line":[` +
 				`{"position":1,"owner":"bob","since":"2026-01-02T03:04:05.000006Z"},{"position":2,"owner":"carol","since":"2026-01-02T03:04:05.000006Z"}]}` + "\n",
 		},
 		{
@@ -75,7 +75,7 @@ func TestOutput(t *testing.T) {
 			"NAME  OWNER  TOKEN  TIMEOUT  EXPIRES               WAITING\n" +
 				"a     x      7      1s       2026-01-02T03:04:05Z  1\n" +
 				"  1.  bob    -      -        -                     since 2026-01-02T03:04:05Z\n",
-			`{"semaphores":[{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","token":"7","expiresAt":"2026-01-02T03:04:05.000006Z","waiting":1,"line":[` +
+			`{"semaphores":[{"status":"OWNED_BY_SOMEONE_ELSE","name":"a","owner":"x","timeout":"1s","holderToken":"7","expiresAt":"2026-01-02T03:04:05.000006Z","waiting":1,"line":[` +
 				`{"position":1,"owner":"bob","since":"2026-01-02T03:04:05.000006Z"}]}]}` + "\n",
 		},
 		{

@@ -62,6 +62,13 @@ func startEnv(t testing.TB, env []string, args ...string) *process {
 // takes it and its arguments at the end.
 func startWith(t testing.TB, by, env []string, args ...string) *process {
 	t.Helper()
+	p := prepare(t, by, env, args...)
+	p.begin()
+	return p
+}
+
+// prepare is a process that is yet to begin.
+func prepare(t testing.TB, by, env []string, args ...string) *process {
 	p := &process{t: t, args: strings.Join(args, " "), done: make(chan struct{})}
 	line := slices.Concat(by, []string{os.Args[0]}, args)
 	p.cmd = exec.Command(line[0], line[1:]...)
@@ -69,20 +76,36 @@ func startWith(t testing.TB, by, env []string, args ...string) *process {
 		"GORACE=atexit_sleep_ms=0") // the race detector would make every exit last a second
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	return p
+}
+
+func (p *process) begin() {
+	p.t.Helper()
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	go func() {
 		defer close(p.done)
 		_ = p.cmd.Wait() // the exit code tells
 		stdin.Close()
 	}()
-	t.Cleanup(p.end)
-	return p
+	p.t.Cleanup(p.end)
+}
+
+// brokenPipe is a pipe that nobody reads any more.
+func brokenPipe(t testing.TB) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	t.Cleanup(func() { w.Close() })
+	return w
 }
 
 // end kills the process and, if the test failed, shows what it wrote.

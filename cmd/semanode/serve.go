@@ -36,13 +36,15 @@ Settings come from the flag, else from its environment variable, else from the
 file of --config, whose keys are these flags, else they have their default.
 "semanode config check" tells which, and "config example" prints such a file.
 
-One line on stdout tells that the node is ready: it knows a leader, so clients
-are answered. systemd is told, too (Type=notify). The log goes to stderr.
+One line on stdout tells that the node is ready: it knows a leader and has
+caught up with it, so clients are answered. systemd is told, too (Type=notify).
+The log goes to stderr, and a reader of it that goes away takes nothing along.
 
 SIGTERM and SIGINT stop it: if it leads, it hands leadership over first. A
 second signal ends it on the spot, which costs the cluster an election and
 loses nothing. A node whose disk fails or stalls says so and exits with 1:
-restart it or replace the disk, the others go on meanwhile.
+restart it or replace the disk, the others go on meanwhile. One that was removed
+from the cluster exits with 4: to start it again is of no use.
 
 ` + serveTLSHelp + `
 
@@ -111,6 +113,7 @@ func (s *serving) settle(cmd *cobra.Command) (err error) {
 	if cfg.GRPCAddr == "" { // fine for a node that is embedded
 		unreachable = &sema.InvalidError{Field: "grpc-addr", Limit: "HOST:PORT"}
 	}
+	cfg.Version = thisBuild().Version
 	cfg.LogStore = cluster.LogStore(s.store.value)
 	cfg.Peers, err = cluster.ParsePeers(s.peers)
 	cfg.Join = addresses(s.join)
@@ -118,19 +121,26 @@ func (s *serving) settle(cmd *cobra.Command) (err error) {
 	files := s.secure.apply(cfg, cfg.Logger)
 	checked := *cfg
 	checked.Insecure = cfg.Insecure || files != nil // there is to be TLS
-	return errors.Join(err, unreachable, validateProcessors(s.processors), files, s.observation.validate(), checkAccess(cfg.AccessFile), checked.Validate())
+	access := checkAccess(cfg.AccessFile)
+	if checking(cmd) { // serve may find a file there the next time
+		files, access = usage(files), usage(access)
+	}
+	return errors.Join(err, unreachable, validateProcessors(s.processors), files, s.observation.validate(), access, checked.Validate())
 }
 
 func (s *serving) run(cmd *cobra.Command) error {
+	defer outlivePipes()()
+	hangups := takeHangups()
+	defer hangups.stop()
 	defer s.secure.close()
 	if err := s.settle(cmd); err != nil || checking(cmd) {
 		return err
 	}
 	greet(cmd, s.cfg.Logger)
-	defer s.secure.reloadAtHangup()()
+	hangups.reload(s.secure)
 	tuning.Processors(s.processors)
 	tuning.HeapFloor()
-	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID)
+	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID, s.cfg.Logger)
 	if err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}
@@ -187,7 +197,7 @@ func serve(ctx context.Context, cfg cluster.Config, observation *observation, ou
 	}
 	defer node.Close() // idempotent
 	observers.node.Store(node)
-	if err := node.WaitLeader(ctx); err == nil {
+	if err := node.WaitReady(ctx); err == nil {
 		fmt.Fprintf(out, "node %s is ready: clients at %s, nodes at %s\n", node.ID(), cmp.Or(node.GRPCAddr(), cfg.GRPCAddr), node.RaftAddr())
 		notify(cfg.Logger, sayReady)
 	}

@@ -200,7 +200,7 @@ func TestServeAlone(t *testing.T) {
 	again := start(t, "serve", "--id", "n1", "--data-dir", filepath.Join(c.dir, "n1"), "--raft-addr", c.raft[0], "--grpc-addr", c.grpc[0],
 		"--log-format", "json", "--log-level", "info")
 	again.says("is ready")
-	if _, held := sh.json("get", "a"); held["token"] != mine["token"] {
+	if _, held := sh.json("get", "a"); held["holderToken"] != mine["token"] {
 		t.Errorf("%v came back as %v", mine, held)
 	}
 	again.signal(syscall.SIGINT)

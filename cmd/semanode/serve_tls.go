@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -85,22 +86,33 @@ func (t *serveTLS) close() {
 	}
 }
 
-// reloadAtHangup reads the files again whenever SIGHUP comes. stop ends that and waits.
-func (t *serveTLS) reloadAtHangup() (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for range hangups {
+// hangups are the SIGHUPs that came: from the first moment, as one would end a process that
+// has not asked for it.
+type hangups struct {
+	came    chan os.Signal
+	reloads sync.WaitGroup
+}
+
+func takeHangups() *hangups {
+	h := &hangups{came: make(chan os.Signal, 1)}
+	signal.Notify(h.came, syscall.SIGHUP)
+	return h
+}
+
+// reload reads the files again for each that comes, or has come.
+func (h *hangups) reload(t *serveTLS) {
+	h.reloads.Go(func() {
+		for range h.came {
 			for _, files := range t.open {
 				_ = files.Reload() // it was logged
 			}
 		}
-	}()
-	return func() {
-		signal.Stop(hangups) // nothing is sent from here on
-		close(hangups)
-		<-ended
-	}
+	})
+}
+
+// stop ends that and waits.
+func (h *hangups) stop() {
+	signal.Stop(h.came) // nothing is sent from here on
+	close(h.came)
+	h.reloads.Wait()
 }

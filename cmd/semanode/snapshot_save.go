@@ -41,7 +41,7 @@ highest index, as snapshot inspect tells them.`,
 	s.request = addRequest(cmd)
 	cmd.Flags().Lookup("rpc-timeout").Usage = "how long to try before the backup begins"
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if s.dir != "" && (s.stale || cmd.Flags().Changed("endpoints")) {
+		if s.dir != "" && (s.stale || settingsOf(cmd).place("endpoints") == fromFlag) {
 			return usagef("--data-dir asks nobody: leave out --stale and --endpoints")
 		}
 		return s.save(cmd, args[0])

@@ -70,7 +70,7 @@ func TestSnapshot(t *testing.T) {
 
 	fresh := c.restore(file)
 	got := semanode(t, "get", "job", "--endpoints", fresh.endpoints(), "-o", "json").ok(t)
-	contains(t, got, `"owner":"alice"`, `"token":"1"`)
+	contains(t, got, `"owner":"alice"`, `"holderToken":"1"`)
 	next := semanode(t, "acquire", "new", "--endpoints", fresh.endpoints(), "-o", "json").ok(t)
 	contains(t, next, `"token":"`+b.FirstToken+`"`)
 

@@ -13,6 +13,9 @@ func newTokenCmd() *cobra.Command {
 		Use:   "token",
 		Short: "Make tokens that say who asks",
 		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("token needs a command: new")
+		},
 	}
 	cmd.AddCommand(newTokenNewCmd())
 	return cmd

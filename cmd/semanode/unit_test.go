@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +43,7 @@ func TestUnitFitsTheProgram(t *testing.T) {
 	}
 	// Without the abort a panic, with which Go ends a program with 2 as well, would
 	// count as wrong usage, and the node would stay away.
-	if u["RestartPreventExitStatus"] != "2" || u["Restart"] != "on-failure" || !strings.Contains(u["Environment"], "GOTRACEBACK=crash") {
+	if u["RestartPreventExitStatus"] != fmt.Sprint(exitUsage, exitRemoved) || u["Restart"] != "on-failure" || !strings.Contains(u["Environment"], "GOTRACEBACK=crash") {
 		t.Error("it does not start again after a panic, or does after wrong usage")
 	}
 	if stop, err := time.ParseDuration(u["TimeoutStopSec"]); err != nil || stop < 15*time.Second {

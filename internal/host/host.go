@@ -54,7 +54,8 @@ type Disk interface {
 type Clock interface {
 	// Monotonic counts from any moment, on and on, at the machine's own rate.
 	Monotonic() time.Duration
-	// Wall is the time of day, as far as the machine knows it.
+	// Wall is the time of day, as far as the machine knows it, without a monotonic
+	// reading: the difference of two tells whether it was set.
 	Wall() time.Time
 }
 
@@ -93,4 +94,4 @@ type systemClock struct{ start time.Time }
 func (c *systemClock) Monotonic() time.Duration { return time.Since(c.start) }
 
 // Wall implements [Clock].
-func (c *systemClock) Wall() time.Time { return time.Now() }
+func (c *systemClock) Wall() time.Time { return time.Now().Round(0) }

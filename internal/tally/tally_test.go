@@ -2,6 +2,7 @@ package tally_test
 
 import (
 	"maps"
+	"math"
 	"testing"
 	"time"
 
@@ -18,8 +19,35 @@ func TestHistogram(t *testing.T) {
 	if want := map[int64]uint64{int64(time.Millisecond): 2, int64(time.Second): 4}; !maps.Equal(got.Upto, want) {
 		t.Errorf("up to the bounds: %v, want %v", got.Upto, want)
 	}
-	if want := int64(61*time.Second + 2*time.Millisecond + 1); got.Count != 5 || got.Sum != want {
-		t.Errorf("%d values with the sum %d, want 5 with %d", got.Count, got.Sum, want)
+	if want := float64(61*time.Second + 2*time.Millisecond); got.Count != 5 || got.Sum != want { // to the microsecond
+		t.Errorf("%d values with the sum %v, want 5 with %v", got.Count, got.Sum, want)
+	}
+	numbers := tally.New(1)
+	numbers.Observe(7)
+	if got := numbers.Read().Sum; got != 7 {
+		t.Errorf("the sum of 7 is %v", got)
+	}
+}
+
+// The sum goes on where nanoseconds would not fit 64 bits: ten thousand locks held for
+// eleven days. When it is full it begins at zero, as counters do, and is never negative.
+func TestSumOfLongDurations(t *testing.T) {
+	t.Parallel()
+	h := tally.Durations(time.Second)
+	const day, holds = 24 * time.Hour, 110_000
+	for range holds {
+		h.Observe(int64(day))
+	}
+	if got := time.Duration(h.Read().Sum / holds); got != day {
+		t.Errorf("%d days came to %v each", holds, got)
+	}
+	full := tally.New(1)
+	for range 2 {
+		full.Observe(math.MaxInt64)
+		full.Observe(2)
+	}
+	if got := full.Read().Sum; got != 2 {
+		t.Errorf("a sum that was full goes on at %v", got)
 	}
 }
 
