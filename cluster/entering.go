@@ -42,7 +42,7 @@ var ErrRemoved = fmt.Errorf("%w: this node was removed from the cluster; to take
 
 // ErrFoundedAgain is why a node ends that has founded a cluster of its own, and is a member
 // of another one.
-var ErrFoundedAgain = fmt.Errorf("%w: other nodes have this one for a member of their cluster, and it has founded another one, alone: its disk was lost; remove it there (semanode remove), empty the data directory, and start it with --join and without --peers", sema.ErrMembership)
+var ErrFoundedAgain = fmt.Errorf("%w: nodes of another cluster have this one for a member of theirs, and it has founded one of its own, alone. If its disk was lost, remove it there (semanode remove), empty the data directory, and start it with --join and without --peers. If not, keep its directory: they dial an address that was another node's, so give this one another address (--raft-addr)", sema.ErrMembership)
 
 // claimed is told that another cluster has this node for a member. If it is alone in its
 // own, that is the cluster it founded once: it must not grant what that one holds. One

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -18,14 +19,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
-	"golang.org/x/net/netutil"
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/cluster"
 )
 
 const (
-	// maxObservers bounds the connections to each port for observers; more wait.
+	// maxObservers bounds the connections to each port for observers. When there is one
+	// more, the one goes that has asked nothing for longest.
 	maxObservers = 64
 	// profileTime is how long a profile may take.
 	profileTime = 5 * time.Minute
@@ -124,15 +125,61 @@ func (s *observers) serve(ctx context.Context, what, addr string, h http.Handler
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0), // what strangers send is no event
+		ConnState:         newCrowd(maxObservers).note,
 	}
 	s.servers = append(s.servers, server)
 	s.wg.Go(func() {
-		if err := server.Serve(netutil.LimitListener(lis, maxObservers)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serving %s on %s: %w", what, lis.Addr(), err)
 		}
 	})
 	logger.Info("serving "+what, "addr", lis.Addr().String())
 	return nil
+}
+
+// crowd bounds the connections of an HTTP server, so that those which ask nothing do not
+// keep out who asks whether the node lives.
+type crowd struct {
+	most int
+
+	mu      sync.Mutex
+	open    int
+	waiting list.List                  // of net.Conn that are asking nothing, the longest first
+	places  map[net.Conn]*list.Element // there
+}
+
+func newCrowd(most int) *crowd { return &crowd{most: most, places: map[net.Conn]*list.Element{}} }
+
+// note is for [http.Server.ConnState].
+func (c *crowd) note(conn net.Conn, state http.ConnState) {
+	if gone := c.noted(conn, state); gone != nil {
+		_ = gone.Close() // whoever serves it learns of it
+	}
+}
+
+// noted returns the connection that has to go, nil if none.
+func (c *crowd) noted(conn net.Conn, state http.ConnState) (gone net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if place := c.places[conn]; place != nil {
+		c.waiting.Remove(place)
+		delete(c.places, conn)
+	}
+	switch state {
+	case http.StateNew:
+		c.open++
+		c.places[conn] = c.waiting.PushBack(conn)
+	case http.StateIdle:
+		c.places[conn] = c.waiting.PushBack(conn)
+	case http.StateClosed, http.StateHijacked:
+		c.open--
+	}
+	if state != http.StateNew || c.open <= c.most {
+		return nil
+	}
+	gone = c.waiting.Remove(c.waiting.Front()).(net.Conn) // at least the new one is there
+	delete(c.places, gone)
+	return gone
 }
 
 // profiles is /debug/pprof/, on a mux of its own.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -86,14 +87,31 @@ func TestObserversAreBounded(t *testing.T) {
 	p := start(t, "serve", "--id", "n1", "--data-dir", filepath.Join(t.TempDir(), "n1"), "--raft-addr", raftAddr, "--grpc-addr", "127.0.0.1:0",
 		"--peers", "n1="+raftAddr, "--metrics-addr", metrics)
 	p.says("is ready")
-	for range 3 * maxObservers { // who say nothing, and have gone when their time is up
+	probe := func() {
+		began := time.Now()
+		if code, _ := fetch(t, "http://"+metrics+"/livez"); code != http.StatusOK {
+			t.Errorf("livez: %d", code)
+		}
+		if took := time.Since(began); took > 4*time.Second { // those who say nothing have 5 s
+			t.Errorf("livez took %v", took)
+		}
+	}
+	for range 3 * maxObservers { // who say nothing
 		conn, err := net.Dial("tcp", metrics)
 		must(t, err)
 		defer conn.Close()
 	}
-	if code, _ := fetch(t, "http://"+metrics+"/livez"); code != http.StatusOK {
-		t.Errorf("livez: %d", code)
+	probe()
+	for range 2 * maxObservers { // who have asked once, and stay
+		conn, err := net.Dial("tcp", metrics)
+		must(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "GET /livez HTTP/1.1\r\nHost: n1\r\n\r\n")
+		must(t, err)
+		_, err = conn.Read(make([]byte, 1))
+		must(t, err)
 	}
+	probe()
 }
 
 func TestServeRefusesToBeObserved(t *testing.T) {
