@@ -130,11 +130,15 @@ func (c *Cluster) cuttingMidWrite(id string, keep bool) Injury {
 	}
 }
 
-// revive starts the nodes that do not run.
+// revive starts the nodes that do not run. One whose disk was lost comes back in its own
+// time.
 func (c *Cluster) revive(machines ...*machine) error {
 	var errs []error
 	for _, m := range machines {
-		if m.running() == nil {
+		switch {
+		case m.isOut():
+			c.replace(m)
+		case m.running() == nil:
 			errs = append(errs, m.restart(context.Background()))
 		}
 	}
@@ -196,6 +200,21 @@ func diskFaults() []Fault {
 		}
 	}
 	return []Fault{
+		{
+			Name: "disk-lost", About: "a machine loses its disk and all that is on it; an operator removes its node and starts it empty, as a new member",
+			MinFor: 500 * time.Millisecond, MaxFor: 90 * time.Second,
+			Applies: func(c *Cluster, on string) bool { return spared(c, on) && c.founded() == nil },
+			Inject: func(c *Cluster, on string, _ *rand.Rand) Injury {
+				m := c.machine(on)
+				before := m.cameBack()
+				err := c.loseDisk(m)
+				c.replace(m)
+				return Injury{
+					Undo:  func() error { return errors.Join(err, c.revive(m)) },
+					Proof: did("came back as a new member:", func() int64 { return m.cameBack() - before }),
+				}
+			},
+		},
 		{
 			Name: "disk-slow", About: "each sync of a node's disk takes 10 to 80 ms",
 			MinFor: 5 * time.Second, MaxFor: 40 * time.Second, Applies: spared,
