@@ -72,7 +72,7 @@ func (c *Cluster) Inject(f Fault, on string) Injury {
 // Faults returns all that this package knows, in a fixed order.
 func Faults() []Fault {
 	var all []Fault
-	for _, group := range [][]Fault{networkFaults(), linkFaults(), messageFaults(), processFaults(), clockFaults(), diskFaults(), clientFaults()} {
+	for _, group := range [][]Fault{networkFaults(), linkFaults(), messageFaults(), processFaults(), clockFaults(), diskFaults(), memberFaults(), clientFaults()} {
 		all = append(all, group...)
 	}
 	return all

@@ -201,21 +201,6 @@ func diskFaults() []Fault {
 	}
 	return []Fault{
 		{
-			Name: "disk-lost", About: "a machine loses its disk and all that is on it; an operator removes its node and starts it empty, as a new member",
-			MinFor: 500 * time.Millisecond, MaxFor: 90 * time.Second,
-			Applies: func(c *Cluster, on string) bool { return spared(c, on) && c.founded() == nil },
-			Inject: func(c *Cluster, on string, _ *rand.Rand) Injury {
-				m := c.machine(on)
-				before := m.cameBack()
-				err := c.loseDisk(m)
-				c.replace(m)
-				return Injury{
-					Undo:  func() error { return errors.Join(err, c.revive(m)) },
-					Proof: did("came back as a new member:", func() int64 { return m.cameBack() - before }),
-				}
-			},
-		},
-		{
 			Name: "disk-slow", About: "each sync of a node's disk takes 10 to 80 ms",
 			MinFor: 5 * time.Second, MaxFor: 40 * time.Second, Applies: spared,
 			Inject: func(c *Cluster, on string, chance *rand.Rand) Injury {

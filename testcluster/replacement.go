@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
@@ -36,6 +37,27 @@ const (
 	retryPeriod     = 500 * time.Millisecond
 	operatorTimeout = 10 * time.Second
 )
+
+// memberFaults are those of the membership.
+func memberFaults() []Fault {
+	return []Fault{
+		{
+			Name: "disk-lost", About: "a machine loses its disk and all that is on it; an operator removes its node and starts it empty, as a new member",
+			MinFor: 500 * time.Millisecond, MaxFor: 90 * time.Second,
+			Applies: func(c *Cluster, on string) bool { return spared(c, on) && c.founded() == nil },
+			Inject: func(c *Cluster, on string, _ *rand.Rand) Injury {
+				m := c.machine(on)
+				before := m.cameBack()
+				err := c.loseDisk(m)
+				c.replace(m)
+				return Injury{
+					Undo:  func() error { return errors.Join(err, c.revive(m)) },
+					Proof: did("came back as a new member:", func() int64 { return m.cameBack() - before }),
+				}
+			},
+		},
+	}
+}
 
 // loseDisk ends the node on a machine, and the machine gets an empty disk.
 func (c *Cluster) loseDisk(m *machine) error {
