@@ -57,7 +57,7 @@ func TestLeaderDiesWhileANodeJoins(t *testing.T) {
 		h.joins(id)
 		h.start(id)
 		eventually(t, "the leader has taken in the node", func() error {
-			if strings.Count(h.logs.String(), "took in a node") <= i {
+			if strings.Count(h.logs.String(), "member joined") <= i {
 				return errors.New("it has not")
 			}
 			return nil

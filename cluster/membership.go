@@ -49,7 +49,22 @@ func (b backend) change(ctx context.Context, do func(m raft.Configuration) error
 	if err := m.Error(); err != nil {
 		return err
 	}
-	return do(m.Configuration())
+	err := do(m.Configuration())
+	if errors.Is(err, sema.ErrNotFound) { // perhaps for a removal that is not committed
+		if unsettled := b.settled(ctx); unsettled != nil {
+			return unsettled
+		}
+	}
+	return err
+}
+
+// settled returns when what raft has as the membership is committed. Until then it may
+// be taken back.
+func (b backend) settled(ctx context.Context) error {
+	barrier := b.raft.Barrier(changeTimeout)
+	b.endWithRaft(barrier)
+	_, err := b.changed(ctx, committed{barrier})
+	return err
 }
 
 // since is the entry that has the membership which a change goes by: if there is a newer
@@ -95,9 +110,7 @@ func (b backend) Join(ctx context.Context, req transport.JoinRequest) (index uin
 			return err
 		}
 		if stays {
-			barrier := b.raft.Barrier(changeTimeout)
-			b.endWithRaft(barrier)
-			if _, err := b.changed(ctx, committed{barrier}); err != nil { // what raft has may be taken back
+			if err := b.settled(ctx); err != nil {
 				return err
 			}
 			index, _ = b.members.get()

@@ -206,6 +206,9 @@ func (m *model) decide(c fsm.Command) (fsm.Result, modelAnswer) {
 		return m.forced(c.Name), modelAnswer{status: sema.ForcedReleased, ended: *h}
 	case !overdue && h == nil:
 		h = m.grant(c)
+		r := m.standing(c.Name)
+		r.New = true
+		return r, modelAnswer{status: sema.Acquired, token: h.token}
 	case !overdue && h.ownedBy(c.Attempt): // by a client that was forgotten
 		h.claimed = true
 	case c.Wait:

@@ -40,6 +40,11 @@ type Cluster struct {
 	clients []*Client
 	lifts   map[int]func() // what ends the cuts of the network that verbs made
 	cuts    int
+	// What brings back machines whose disk was lost. See replacement.go.
+	caretaker *Client
+	service   context.Context
+	dismiss   context.CancelFunc
+	operators sync.WaitGroup // begun with mu held, before dismiss
 }
 
 // The ports of every machine that runs a node.
@@ -72,6 +77,7 @@ func New(tb testing.TB, opts Options) *Cluster {
 		journal: newJournal(),
 		lifts:   map[int]func(){},
 	}
+	c.service, c.dismiss = context.WithCancel(context.Background())
 	c.logger = hclog.New(&hclog.LoggerOptions{Output: c.logs, Level: opts.LogLevel})
 	c.install()
 	tb.Cleanup(c.close)
@@ -123,21 +129,30 @@ func (c *Cluster) close() {
 	c.Heal()
 	c.mu.Lock()
 	clients := c.clients
+	c.dismiss()
 	c.mu.Unlock()
 	for _, cl := range clients {
-		cl.gate.Open()
-		cl.calls.close()
-		if err := cl.Client.Close(); err != nil {
-			c.tb.Errorf("closing a client: %v", err)
-		}
+		c.closeClient(cl)
 	}
 	c.every(func(m *machine) {
 		m.kill(false)
 		m.harm.close()
 	})
+	c.operators.Wait()
+	if c.caretaker != nil {
+		c.closeClient(c.caretaker)
+	}
 	_ = c.net.Close() // it has no errors
 	if c.tb.Failed() {
 		c.tb.Logf("seed %d; logs of the nodes:\n%s", c.opts.Seed, c.logs)
+	}
+}
+
+func (c *Cluster) closeClient(cl *Client) {
+	cl.gate.Open()
+	cl.calls.close()
+	if err := cl.Client.Close(); err != nil {
+		c.tb.Errorf("closing a client: %v", err)
 	}
 }
 
@@ -294,22 +309,27 @@ func (c *Cluster) ClientOf(ids ...string) *Client {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cl := &Client{Name: fmt.Sprintf("c%d", len(c.clients)+1)}
-	cl.net = c.net.Host(cl.Name, &cl.gate)
-	cl.calls = newCalls(c.opts.Seed+uint64(len(c.clients)), func() {
-		c.net.Reset(func(a, _ string) bool { return a == cl.Name })
-	})
-	var err error
-	cl.Client, err = client.New(client.Config{
-		Endpoints:   endpoints,
-		Logger:      gatedLogger{c.logger.Named(cl.Name), &cl.gate},
-		DialOptions: cl.dialOptions(),
-	})
+	cl, err := c.newClient(fmt.Sprintf("c%d", len(c.clients)+1), c.opts.Seed+uint64(len(c.clients)), endpoints)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
 	c.clients = append(c.clients, cl)
 	return cl
+}
+
+// newClient makes a client on a machine of this name.
+func (c *Cluster) newClient(name string, seed uint64, endpoints []string) (cl *Client, err error) {
+	cl = &Client{Name: name}
+	cl.net = c.net.Host(name, &cl.gate)
+	cl.calls = newCalls(seed, func() {
+		c.net.Reset(func(a, _ string) bool { return a == name })
+	})
+	cl.Client, err = client.New(client.Config{
+		Endpoints:   endpoints,
+		Logger:      gatedLogger{c.logger.Named(cl.Name), &cl.gate},
+		DialOptions: cl.dialOptions(),
+	})
+	return cl, err
 }
 
 func drawSeed() uint64 { return rand.Uint64N(1<<32) + 1 }

@@ -25,6 +25,7 @@
 //	c.Leader(), c.Follower(), c.Client(), c.ClientOf("n2")
 //	c.Partition([]string{"n1"}, []string{"n2", "n3"}), c.Isolate("n1"), c.Silence("n1", "n2"), c.Heal()
 //	c.Kill("n1"), c.CutPower("n1"), c.Stop("n1"), c.Start("n1"), c.Restart("n1")
+//	c.LoseDisk("n1"), after which c.Start("n1") removes the node and takes it in again
 //	c.Pause("n1"), c.Resume("n1")
 //	c.Eventually("a name", func() error { ... })
 //

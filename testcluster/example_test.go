@@ -88,6 +88,29 @@ func ExampleRun() {
 	// PASS
 }
 
+// A machine that lost its disk comes back as a new member, and what was granted before
+// stands.
+func ExampleCluster_LoseDisk() {
+	run(func(t *testing.T) {
+		testcluster.Run(t, testcluster.Options{}, func(t *testing.T, c *testcluster.Cluster) {
+			if _, err := c.Client().Acquire(t.Context(), "reports", "example", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			lost := c.Leader().ID()
+			c.LoseDisk(lost)
+			c.Start(lost) // removes the node, and takes it in again
+			info, err := c.ClientOf(lost).Get(t.Context(), "reports")
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Println("held by", info.Owner)
+		})
+	})
+	// Output:
+	// held by example
+	// PASS
+}
+
 // run runs a test as go test does: an example has no [testing.T] of its own. It says
 // no more than the test does, also with -v.
 func run(test func(*testing.T)) {

@@ -72,7 +72,7 @@ func (c *Cluster) Inject(f Fault, on string) Injury {
 // Faults returns all that this package knows, in a fixed order.
 func Faults() []Fault {
 	var all []Fault
-	for _, group := range [][]Fault{networkFaults(), linkFaults(), messageFaults(), processFaults(), clockFaults(), diskFaults(), clientFaults()} {
+	for _, group := range [][]Fault{networkFaults(), linkFaults(), messageFaults(), processFaults(), clockFaults(), diskFaults(), memberFaults(), clientFaults()} {
 		all = append(all, group...)
 	}
 	return all
@@ -99,19 +99,19 @@ func FaultNamed(name string) (Fault, error) {
 	return Fault{}, fmt.Errorf("there is no fault called %q", name)
 }
 
-// spared reports whether a node is well, and may be taken away without taking the
-// majority away.
+// spared reports whether a node serves, and may be taken away without taking the
+// majority away: those that are well, and have a vote.
 func spared(c *Cluster, on string) bool {
-	well := 0
+	left := 0
 	for _, m := range c.machines {
 		switch {
-		case m.well():
-			well++
-		case m.id == on:
+		case m.id == on && !m.serves():
 			return false
+		case m.id != on && m.well():
+			left++
 		}
 	}
-	return well-1 >= len(c.machines)/2+1
+	return left >= len(c.machines)/2+1
 }
 
 // allWell reports whether every node is well.

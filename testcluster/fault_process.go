@@ -130,11 +130,15 @@ func (c *Cluster) cuttingMidWrite(id string, keep bool) Injury {
 	}
 }
 
-// revive starts the nodes that do not run.
+// revive starts the nodes that do not run. One whose disk was lost comes back in its own
+// time.
 func (c *Cluster) revive(machines ...*machine) error {
 	var errs []error
 	for _, m := range machines {
-		if m.running() == nil {
+		switch {
+		case m.isOut():
+			c.replace(m)
+		case m.running() == nil:
 			errs = append(errs, m.restart(context.Background()))
 		}
 	}

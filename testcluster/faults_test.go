@@ -120,7 +120,7 @@ func TestFaultsAreDescribed(t *testing.T) {
 
 // With one node of three away, no fault takes another away.
 func TestTheMajorityIsSpared(t *testing.T) {
-	takers := []string{"kill", "power-cut", "power-cut-mid-write", "pause-short", "pause-long", "transfer", "disk-slow", "disk-stalled", "disk-full", "disk-error"}
+	takers := []string{"kill", "power-cut", "power-cut-mid-write", "pause-short", "pause-long", "transfer", "disk-slow", "disk-stalled", "disk-full", "disk-error", "disk-lost"}
 	for _, c := range []struct {
 		name    string
 		nodes   int
@@ -133,6 +133,7 @@ func TestTheMajorityIsSpared(t *testing.T) {
 		{"one paused", 3, func(_ *testing.T, c *testcluster.Cluster) { c.Pause("n2") }, false, false},
 		{"one with a disk that is full", 3, injected("disk-full", "n2"), false, false},
 		{"one with a disk that is stalled", 3, injected("disk-stalled", "n2"), false, false},
+		{"one without its disk", 3, func(_ *testing.T, c *testcluster.Cluster) { c.LoseDisk("n2") }, false, false},
 		{"itself killed", 5, func(_ *testing.T, c *testcluster.Cluster) { c.Kill("n1") }, false, false},
 		{"one killed of five", 5, func(_ *testing.T, c *testcluster.Cluster) { c.Kill("n2") }, true, false},
 		{"two killed of five", 5, func(_ *testing.T, c *testcluster.Cluster) { c.Kill("n2"); c.Kill("n3") }, false, false},
@@ -142,6 +143,14 @@ func TestTheMajorityIsSpared(t *testing.T) {
 			t.Parallel()
 			testcluster.Run(t, testcluster.Options{Nodes: c.nodes}, func(t *testing.T, cl *testcluster.Cluster) {
 				cl.Leader()
+				cl.Eventually("every node takes part", func() error {
+					for _, id := range cl.IDs() {
+						if cl.Node(id).Leader().ID == "" {
+							return errNotYet
+						}
+					}
+					return nil
+				})
 				c.harm(t, cl)
 				for _, name := range takers {
 					if f := fault(t, name); f.Applies(cl, "n1") != c.applies {

@@ -28,16 +28,25 @@ type machine struct {
 	// ailing counts the faults of the disk that keep the node from serving.
 	ailing atomic.Int32
 
-	mu    sync.Mutex // guards what follows; not held while a node starts or ends
-	node  *cluster.Node
-	state *fsm.Machine
+	mu      sync.Mutex // guards what follows; not held while a node starts or ends
+	node    *cluster.Node
+	opening *opening // a node that starts; nil if none does
+	state   *fsm.Machine
+	joins   []string // where the other nodes are, for one that is not a founding member any more
+	outage
+}
+
+// opening is the start of a node, which can be ended.
+type opening struct {
+	cancel context.CancelFunc
+	over   chan struct{}
 }
 
 // restart starts a node where the last one has ended. If that was by itself, what
 // is left of it is waited for.
 func (m *machine) restart(ctx context.Context) error {
 	if m.running() == nil {
-		m.kill(false)
+		m.end(false)
 	}
 	return m.start(ctx)
 }
@@ -47,13 +56,24 @@ func (m *machine) start(ctx context.Context) error {
 	if m.running() != nil {
 		return fmt.Errorf("node %s is running", m.id)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begun := &opening{cancel, make(chan struct{})}
+	defer close(begun.over)
+	cfg, err := m.begins(begun)
+	if err != nil {
+		return err
+	}
 	m.net.Up()
-	node, err := cluster.Open(ctx, m.cfg)
+	node, err := cluster.Open(ctx, cfg)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.opening == begun {
+		m.opening = nil
+	}
 	if err != nil {
 		return fmt.Errorf("node %s: %w", m.id, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.node = node
 	return nil
 }
@@ -93,6 +113,21 @@ func (m *machine) cause() error {
 	return m.node.Err()
 }
 
+// begins notes the start of a node, and returns its configuration.
+func (m *machine) begins(o *opening) (cluster.Config, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	cfg := m.cfg
+	if len(m.joins) > 0 {
+		cfg.Peers, cfg.Join = nil, m.joins
+	}
+	if m.out && !m.wanted {
+		return cfg, fmt.Errorf("node %s was stopped before it had started", m.id)
+	}
+	m.opening = o
+	return cfg, nil
+}
+
 // take takes the node from the machine, whatever its state.
 func (m *machine) take() *cluster.Node {
 	m.mu.Lock()
@@ -102,8 +137,26 @@ func (m *machine) take() *cluster.Node {
 	return node
 }
 
+// abort ends the start of a node, if one is under way, and waits. A machine that is out
+// starts none until it is to run again.
+func (m *machine) abort(powerCut bool) {
+	m.mu.Lock()
+	m.wanted = false
+	begun := m.opening
+	m.mu.Unlock()
+	if begun == nil {
+		return
+	}
+	begun.cancel()
+	m.net.Down()
+	m.disk.Cut(!powerCut)
+	m.gate.Open()
+	<-begun.over
+}
+
 // stop closes the node as its operator would, if there is one.
 func (m *machine) stop() error {
+	m.abort(false)
 	node := m.take()
 	if node == nil {
 		return nil
@@ -115,6 +168,12 @@ func (m *machine) stop() error {
 // kill ends the node this instant. Its machine is off if the power was cut; if
 // it was only the process, the machine tells the others that its connections are gone.
 func (m *machine) kill(powerCut bool) memdisk.Lost {
+	m.abort(powerCut)
+	return m.end(powerCut)
+}
+
+// end is kill of a node that has started.
+func (m *machine) end(powerCut bool) memdisk.Lost {
 	node := m.take()
 	if node == nil {
 		return memdisk.Lost{}
@@ -129,8 +188,11 @@ func (m *machine) kill(powerCut bool) memdisk.Lost {
 	return gone
 }
 
-// well reports whether the node serves, as far as its machine is concerned.
-func (m *machine) well() bool {
+// well reports whether the node serves and has a vote, as far as its machine is concerned.
+func (m *machine) well() bool { return m.serves() && !m.isOut() }
+
+// serves reports whether the node serves, with a vote or without.
+func (m *machine) serves() bool {
 	return m.running() != nil && !m.gate.IsShut() && m.ailing.Load() == 0
 }
 

@@ -31,6 +31,9 @@ func (c *Cluster) caughtUp() (applied uint64, err error) {
 	err = c.await("all nodes have applied the same log", func() error {
 		for i, m := range c.machines {
 			n := m.running()
+			if err := m.outWhy(); err != nil {
+				return err
+			}
 			if n == nil {
 				return fmt.Errorf("%s does not run: %w", m.id, m.cause())
 			}

@@ -70,6 +70,18 @@ func TestSabotageOfAcknowledgements(t *testing.T) {
 	})
 }
 
+// TestSabotageOfLostVotes: a node that votes again on an empty disk makes a majority with
+// one that has not heard of what was acknowledged.
+func TestSabotageOfLostVotes(t *testing.T) {
+	sabotage.Set(sabotage.LostVotes)
+	defer sabotage.Set(sabotage.Nothing)
+	Run(t, Options{}, func(t *testing.T, c *Cluster) {
+		if elected, known := forgottenVotes(t, c); !elected || known {
+			t.Errorf("the two others elected a leader: %v; the hold is known: %v", elected, known)
+		}
+	})
+}
+
 // TestNothingIsCaught is the other side: the same build with nothing broken.
 func TestSabotageOfNothingIsNotCaught(t *testing.T) {
 	if verdicts := sabotaged(t, nil, false, false, false); len(verdicts) > 0 {

@@ -88,6 +88,27 @@ func (c *Cluster) CutPower(id string) {
 	c.machine(id).kill(true)
 }
 
+// LoseDisk ends a node and its machine as CutPower does, and what is on the disk is
+// gone. Start brings it back as a new member. It fails the test if half of the disks or
+// more would be lost: what was promised would be lost with them.
+func (c *Cluster) LoseDisk(id string) {
+	c.tb.Helper()
+	m := c.machine(id)
+	c.Eventually("every node takes part in the cluster", c.founded)
+	out := 0
+	for _, other := range c.machines {
+		if other != m && other.isOut() {
+			out++
+		}
+	}
+	if 2*(out+1) >= len(c.machines) {
+		c.tb.Fatalf("%s cannot lose its disk: %d of %d nodes would be left, and that is no majority", id, len(c.machines)-out-1, len(c.machines))
+	}
+	if err := c.loseDisk(m); err != nil {
+		c.tb.Fatalf("losing the disk of %s: %v", id, err)
+	}
+}
+
 // Stop closes a node as its operator would: a leader hands over first.
 func (c *Cluster) Stop(id string) {
 	c.tb.Helper()
@@ -97,12 +118,19 @@ func (c *Cluster) Stop(id string) {
 }
 
 // Start starts a node that was killed or stopped, or has ended by itself, on the
-// disk that it left.
+// disk that it left. If LoseDisk took that, it does what an operator would do: it
+// removes the node from the cluster, which takes a majority, starts it empty as one that
+// joins, and returns when that has its vote.
 func (c *Cluster) Start(id string) *cluster.Node {
 	c.tb.Helper()
 	m := c.machine(id)
 	if m.running() == nil {
 		m.gate.Open() // a new process is not paused
+	}
+	if m.isOut() {
+		c.replace(m)
+		c.Eventually(id+" is back as a new member", m.outWhy)
+		return m.running()
 	}
 	if err := m.restart(context.Background()); err != nil {
 		c.tb.Fatalf("starting: %v", err)

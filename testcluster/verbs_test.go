@@ -265,6 +265,8 @@ func TestMistakesInVerbsAreNamed(t *testing.T) {
 		{"a partition of none", func(c *testcluster.Cluster) { c.Partition([]string{"n1"}, []string{"n2", "x"}) }, `there is no node "x"`},
 		{"isolating none", func(c *testcluster.Cluster) { c.Isolate("x") }, `there is no node "x"`},
 		{"silencing none", func(c *testcluster.Cluster) { c.Silence("n1", "x") }, `there is no node "x"`},
+		{"more disks than a minority", func(c *testcluster.Cluster) { c.LoseDisk("n1"); c.LoseDisk("n2") }, "n2 cannot lose its disk: 1 of 3 nodes would be left"},
+		{"the only disk's node that there is not", func(c *testcluster.Cluster) { c.LoseDisk("n4") }, `there is no node "n4"`},
 		{"started twice", func(c *testcluster.Cluster) { c.Start("n1") }, "node n1 is running"},
 		{"a leader in vain", func(c *testcluster.Cluster) { c.Kill("n1"); c.Kill("n2"); c.Leader() }, `waited 5m0s for "a node leads" in vain: none does`},
 		{"a follower in vain", func(c *testcluster.Cluster) { c.Leader(); c.Kill("n1"); c.Kill("n2"); c.Follower() }, `in vain`},

@@ -26,4 +26,5 @@ const (
 	LineForgotten       // after every other change of leader the last in line is served first
 	EarlyAcks           // a leader takes an entry for committed that it has not written itself
 	UnsyncedLog         // what a node says is on its disk is in the memory of its machine only
+	LostVotes           // a founding member whose disk was lost comes back as what it was
 )

@@ -122,6 +122,15 @@ func (d *Disk) cutOff(keep bool) Lost {
 	return lost
 }
 
+// Wipe is Cut without keeping anything: the disk is empty, as a new one in its place. Its
+// faults stay.
+func (d *Disk) Wipe() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cutOff(false)
+	d.mem = memory{}
+}
+
 // CutAtNextWrite arms a cut that happens by itself at the next StoreLogs or
 // StoreLog, exactly between its write and its sync. The channel yields what was
 // lost once that has happened, and is then closed; it is closed without a value if
