@@ -31,7 +31,7 @@ func TestSabotageIsCaught(t *testing.T) {
 		{name: "a stale read sold as a fresh one", what: sabotage.StaleReads, caught: []string{"linearizable"}},
 		{name: "a release that ignores the token", what: sabotage.AnyRelease, caught: []string{"nothing lost", "exclusion", "linearizable"}},
 		{name: "holds last twenty times as long as was asked", what: sabotage.LongHolds, caught: []string{"by the log"}},
-		{name: "nobody ends a hold that others wait for", what: sabotage.NoExpiry, caught: []string{"by the log"}},
+		{name: "nobody ends a hold that others wait for", what: sabotage.NoExpiry, free: true, faults: []string{"client-isolated", "client-paused"}, caught: []string{"by the log"}},
 		{name: "heads of lines are thrown away", what: sabotage.LostTicket, caught: []string{"by the log"}},
 		{name: "who released is told that it held nothing", what: sabotage.DeniedRelease, caught: []string{"by the log"}},
 		{name: "a lock counts its deadline from the answer", what: sabotage.LateLeash, far: true,
