@@ -112,12 +112,15 @@ func ExampleCluster_LoseDisk() {
 }
 
 // run runs a test as go test does: an example has no [testing.T] of its own. It says
-// no more than the test does, also with -v.
+// no more than the test does, also with -v, runs once, and is not skipped by what is for
+// other tests.
 func run(test func(*testing.T)) {
-	verbose := flag.Lookup("test.v").Value
-	before := verbose.String()
-	_ = verbose.Set("false") // cannot fail
-	defer func() { _ = verbose.Set(before) }()
+	for name, value := range map[string]string{"test.v": "false", "test.count": "1", "test.skip": ""} {
+		f := flag.Lookup(name).Value
+		before := f.String()
+		_ = f.Set(value) // cannot fail
+		defer func() { _ = f.Set(before) }()
+	}
 	all := func(string, string) (bool, error) { return true, nil }
 	if testing.RunTests(all, []testing.InternalTest{{Name: "Example", F: test}}) {
 		fmt.Println("PASS")
