@@ -17,6 +17,7 @@ import (
 
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/cluster"
+	"github.com/semanode/sema/fsm"
 )
 
 // harness is a cluster of nodes in this process: real raft over loopback, real
@@ -60,14 +61,26 @@ func newHarness(t testing.TB, n int, tune func(*cluster.Config)) *harness {
 	return h
 }
 
-// startHarness starts n nodes and waits for a leader.
+// startHarness starts n nodes and waits for a leader, and for the entry that says which
+// level of the log all know: it would come between those that a test counts.
 func startHarness(t testing.TB, n int, tune func(*cluster.Config)) *harness {
 	t.Helper()
 	h := newHarness(t, n, tune)
 	for id := range h.cfgs {
 		h.start(id)
 	}
-	h.leader()
+	for _, cfg := range h.cfgs {
+		if cfg.Host.Level != 0 { // one that knows less
+			h.leader()
+			return h
+		}
+	}
+	eventually(t, "the log has its level", func() error {
+		if leader := h.leading(); leader == nil || leader.Level() != fsm.Level {
+			return errors.New("it has not")
+		}
+		return nil
+	})
 	return h
 }
 
