@@ -17,12 +17,16 @@ import (
 
 	"github.com/semanode/sema/bench/internal/peer"
 	"github.com/semanode/sema/bench/internal/report"
+	"github.com/semanode/sema/internal/tuning"
 )
 
 //go:embed benchmarks.md.tmpl
 var document string
 
 func main() {
+	if len(os.Args) < 2 || os.Args[1] != "peer" { // a peer is as its project has it
+		tuning.TimerSlack() // as semanode bench does
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it on the spot

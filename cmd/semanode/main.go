@@ -26,10 +26,22 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/semanode/sema/internal/tuning"
 )
 
 func main() {
+	tune(os.Args)
 	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+}
+
+// tune sets up a process that will serve, or put a load on those who do. It comes first:
+// the process may begin anew.
+func tune(args []string) {
+	cmd, _, err := newRootCmd(args[0]).Find(args[1:])
+	if err == nil && (cmd.Name() == "serve" || cmd.Name() == "bench") {
+		tuning.TimerSlack()
+	}
 }
 
 // run is the program. What it takes from the process around it are its arguments

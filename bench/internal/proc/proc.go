@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/semanode/sema/internal/tuning"
 )
 
 // outputDelay is how long output is waited for after the process itself has ended:
@@ -57,7 +59,7 @@ func Start(spec Spec) (*Process, error) {
 	cmd.WaitDelay = outputDelay
 	p := &Process{spec: spec, cmd: cmd, out: newOutput(spec.Ready), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
-	if err := cmd.Start(); err != nil {
+	if err := tuning.Untuned(cmd.Start); err != nil { // those that are measured tune themselves
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(spec.Path), err)
 	}
 	p.kill = sync.OnceValue(func() error { return killGroup(cmd.Process.Pid) })
@@ -75,14 +77,19 @@ func Run(ctx context.Context, spec Spec) (string, error) {
 	cmd.SysProcAttr = attributes(spec)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = outputDelay
-	out, err := cmd.CombinedOutput()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := tuning.Untuned(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return "", fmt.Errorf("%s: %w\n%s", filepath.Base(spec.Path), err, bytes.TrimSpace(out))
+		return "", fmt.Errorf("%s: %w\n%s", filepath.Base(spec.Path), err, bytes.TrimSpace(out.Bytes()))
 	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.TrimSpace(out.String()), nil
 }
 
 // WaitReady waits until the process has said that it serves.
