@@ -17,6 +17,7 @@ type nodes struct {
 	dir       string
 	raft      []string // addresses
 	grpc      []string
+	metrics   []string // nil without
 	more      []string // flags
 	processes []*process
 }
@@ -24,12 +25,18 @@ type nodes struct {
 // startNodes starts n nodes and waits until each has said that it is ready.
 func startNodes(t testing.TB, n int, more ...string) *nodes {
 	t.Helper()
+	c := newNodes(t, n, more...)
+	c.startAll()
+	return c
+}
+
+// newNodes are n nodes that are yet to be started.
+func newNodes(t testing.TB, n int, more ...string) *nodes {
 	c := &nodes{t: t, dir: t.TempDir(), more: more, processes: make([]*process, n)}
 	for range n {
 		c.raft = append(c.raft, freeAddr())
 		c.grpc = append(c.grpc, freeAddr())
 	}
-	c.startAll()
 	return c
 }
 
@@ -51,8 +58,12 @@ func (c *nodes) start(i int) {
 
 // args is the command line of node i.
 func (c *nodes) args(i int) []string {
-	return []string{"serve", "--id", localID(i), "--data-dir", filepath.Join(c.dir, localID(i)), "--peers", c.peers(),
+	args := []string{"serve", "--id", localID(i), "--data-dir", filepath.Join(c.dir, localID(i)), "--peers", c.peers(),
 		"--raft-addr", c.raft[i], "--grpc-addr", c.grpc[i], "--log-level", "error"}
+	if c.metrics != nil {
+		args = append(args, "--metrics-addr", c.metrics[i])
+	}
+	return args
 }
 
 func (c *nodes) peers() string {
