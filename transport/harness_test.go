@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,12 @@ import (
 	"github.com/semanode/sema/transport/semav1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(attackDir); dir != "" {
+		os.Exit(attacker(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // member is a node on loopback, and a client of it. Its raft address, through
 // which peers reach it, is its gRPC address.
