@@ -40,11 +40,22 @@ func ValidateTimeout(timeout time.Duration) error {
 }
 
 func validateText(field, text string, max int) error {
-	if len(text) >= 1 && len(text) <= max && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0 {
+	if len(text) >= 1 && len(text) <= max && (plain(text) || utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0) {
 		return nil
 	}
 	return &InvalidError{Field: field, Value: clip(text),
 		Limit: fmt.Sprintf("1 to %d bytes of UTF-8 without control characters", max)}
+}
+
+// plain reports whether text is printable ASCII, as names mostly are: every node looks at
+// each name of each command.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // clip shortens text that is only shown, so that an error never carries

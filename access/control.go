@@ -47,6 +47,8 @@ type Control struct {
 	log    hclog.Logger
 	audit  audit
 	meters meters
+	// clients is told of a policy after policy.
+	clients clients
 
 	end  chan struct{}
 	stop sync.Once
@@ -177,6 +179,7 @@ func (c *Control) reload() (changed bool, err error) {
 	c.broken = ""
 	c.meters.forget(policy)
 	c.policy.Store(policy)
+	c.clients.forget(policy)
 	c.log.Info("the rules of the access file are in force", "file", c.cfg.File, "identities", len(policy.identities), "sha256", fmt.Sprintf("%x", sum[:8]))
 	return true, nil
 }

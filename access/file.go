@@ -130,7 +130,8 @@ func (p *parser) token(n *yaml.Node, path string, id *Identity) {
 
 func (p *parser) readLimits(n *yaml.Node, path string, to *Limits) {
 	seen := p.mapping(n, path, section{"holds", p.number(&to.Holds)}, section{"tickets", p.number(&to.Tickets)},
-		section{"requests-per-second", p.number(&to.Requests)}, section{"burst", p.number(&to.Burst)})
+		section{"requests-per-second", p.number(&to.Requests)}, section{"burst", p.number(&to.Burst)},
+		section{"clients", p.number(&to.Clients)})
 	if seen["burst"] != 0 && seen["requests-per-second"] == 0 {
 		p.fault(seen["burst"], path+".burst", "", "requests-per-second beside it")
 	}
@@ -272,6 +273,7 @@ func (l Limits) or(defaults Limits) Limits {
 	pick(&l.Holds, defaults.Holds)
 	pick(&l.Tickets, defaults.Tickets)
 	pick(&l.Requests, defaults.Requests)
+	pick(&l.Clients, defaults.Clients)
 	if l.Burst == 0 { // what it takes in a second
 		l.Burst = l.Requests
 	}

@@ -20,7 +20,7 @@ identities:
       cn: [billing]
       dns: [billing.example.com]
       uri: ["spiffe://example.com/billing"]
-    limits: {holds: 100, tickets: 10, requests-per-second: 50}
+    limits: {holds: 100, tickets: 10, requests-per-second: 50, clients: 20}
   - name: shipping
     tokens:
       - "sha256:0000000000000000000000000000000000000000000000000000000000000001"
@@ -37,7 +37,7 @@ rules:
   - {who: ["*"], names: ["public"], rights: [read]}
   - {who: [operator], names: [""], rights: [read, force]}
   - {who: [operator], rights: [admin]}
-limits: {holds: 1000, requests-per-second: 200, burst: 400}
+limits: {holds: 1000, requests-per-second: 200, burst: 400, clients: 40}
 cluster: {holds: 5000, names: 4000}
 `
 
@@ -121,14 +121,30 @@ rules: [{who: [a], names: ["b/", "a/x", "a/y/", "a/x/z", "c"], rights: [read]}]`
 
 func TestLimits(t *testing.T) {
 	p := parse(t, example)
-	if got, want := p.ByName("billing").Limits(), (access.Limits{Holds: 100, Tickets: 10, Requests: 50, Burst: 50}); got != want {
+	if got, want := p.ByName("billing").Limits(), (access.Limits{Holds: 100, Tickets: 10, Requests: 50, Burst: 50, Clients: 20}); got != want {
 		t.Errorf("billing: %+v, want %+v", got, want)
 	}
-	if got, want := p.ByName("shipping").Limits(), (access.Limits{Holds: 1000, Requests: 200, Burst: 400}); got != want {
+	if got, want := p.ByName("shipping").Limits(), (access.Limits{Holds: 1000, Requests: 200, Burst: 400, Clients: 40}); got != want {
 		t.Errorf("shipping: %+v, want the defaults %+v", got, want)
 	}
 	if got, want := p.ByName("billing").Cluster(), (access.ClusterLimits{Holds: 5000, Names: 4000}); got != want {
 		t.Errorf("cluster: %+v, want %+v", got, want)
+	}
+}
+
+// TestCounts: of requests each node keeps count by itself.
+func TestCounts(t *testing.T) {
+	const some = "rules: [{who: [a], rights: [admin]}]\nidentities: [{name: a, tokens: [\"sha256:0000000000000000000000000000000000000000000000000000000000000001\"]"
+	for end, want := range map[string]bool{
+		"}]":                                   false,
+		", limits: {requests-per-second: 5}}]": false,
+		", limits: {tickets: 5}}]":             true,
+		"}]\nlimits: {holds: 5}":               true,
+		"}]\ncluster: {names: 5}":              true,
+	} {
+		if got := parse(t, some+end).Counts(); got != want {
+			t.Errorf("%s: %v, want %v", end, got, want)
+		}
 	}
 }
 
@@ -169,6 +185,9 @@ func TestFaults(t *testing.T) {
 		"limit 0":          {some + rules + "limits: {holds: 0}\n", []string{"line 3: limits.holds", "no limit"}},
 		"limit -1":         {some + rules + "limits: {holds: -1}\n", []string{"whole number"}},
 		"limit of a kind":  {some + rules + "cluster: {tickets: 1}\n", []string{`"tickets"`}},
+		"client":           {some + rules + "limits: {client: 1}\n", []string{`line 3: limits "client"`, `did you mean "clients"?`}},
+		"no clients":       {some + rules + "limits: {clients: 0}\n", []string{"line 3: limits.clients", "no limit"}},
+		"clients of all":   {some + rules + "cluster: {clients: 1}\n", []string{`line 3: cluster "clients"`}},
 		"burst alone":      {some + rules + "limits: {burst: 1}\n", []string{"requests-per-second beside it"}},
 		"all at once": {some + "rulez: 1\nlimits: {hold: 1}\nrules: [{who: [a], names: [x], rights: [reed]}]\n",
 			[]string{"line 2", "line 3", "line 4"}},

@@ -47,12 +47,29 @@ type Limits struct {
 	// Requests bounds how many calls a second each node takes from it in the long run, and
 	// Burst how many at once.
 	Requests, Burst uint32
+	// Clients bounds as how many clients each node takes calls from it, within
+	// [ClientRetention] to twice that.
+	Clients uint32
 }
 
 // ClusterLimits are those of everybody together. Zero is none.
 type ClusterLimits struct {
 	Holds uint32 // all holds
 	Names uint32 // names that somebody holds
+}
+
+// Counts reports whether there are limits that the cluster keeps count for: of anything but
+// requests.
+func (p *Policy) Counts() bool {
+	if p.cluster != (ClusterLimits{}) {
+		return true
+	}
+	for _, id := range p.identities {
+		if id.limits.Holds > 0 || id.limits.Tickets > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Name returns the identity's name.

@@ -26,6 +26,8 @@ type member struct {
 	fakenode.Node
 	addr string
 	kill func() // at once, with all its connections
+	// names are those of the member that is asked for, look by look; empty: as the fake says.
+	names []string
 }
 
 // serve starts a member. peers, if not nil, makes it pass calls on.
@@ -38,7 +40,7 @@ func serveAt(t testing.TB, addr string, peers *transport.Peers) *member {
 	t.Helper()
 	m := new(member)
 	var err error
-	if m.addr, m.kill, err = start(addr, transport.ServerConfig{NodeID: "test", Backend: &m.Node, Peers: peers}); err != nil {
+	if m.addr, m.kill, err = start(addr, transport.ServerConfig{NodeID: "test", Backend: m, Peers: peers}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.kill)

@@ -20,15 +20,20 @@ type sender struct {
 	semav1.SemaClient
 	pieces int
 	each   time.Duration
+	hangs  int // after so many pieces; 0: it does not
 }
 
 // Save implements what a node in this process has.
 func (s sender) Save(ctx context.Context, _ transport.SaveRequest, to io.Writer) error {
-	for range s.pieces {
+	for i := range s.pieces {
+		pause := s.each
+		if s.hangs > 0 && i == s.hangs {
+			pause = time.Hour
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(s.each):
+		case <-time.After(pause):
 		}
 		if _, err := to.Write(make([]byte, 10)); err != nil {
 			return err
@@ -60,6 +65,7 @@ func TestSilenceIsTheNodes(t *testing.T) {
 			{"a slow reader", sender{pieces: 3, each: time.Second}, slow(saveSilence + time.Minute), 0},
 			{"a slow node", sender{pieces: 3, each: saveSilence - time.Second}, slow(saveSilence - time.Second), 0},
 			{"a node that hangs", sender{pieces: 3, each: time.Hour}, io.Discard, saveSilence},
+			{"a node that hangs in the middle", sender{pieces: 3, each: time.Second, hangs: 2}, io.Discard, 2*time.Second + saveSilence},
 		} {
 			began := time.Now()
 			w := &counted{to: tc.to}

@@ -153,12 +153,30 @@ func admit(m raft.Configuration, req transport.JoinRequest) (name raft.ServerID,
 		}
 	}
 	if req.Moves && !known {
-		return name, suffrage, false, fmt.Errorf("node %s is no member of this cluster: %w", req.ID, sema.ErrNotFound)
+		return name, suffrage, false, noMember(req.ID)
 	}
 	if founder && !known {
 		return name, suffrage, false, refused("node %s is no founding member", req.ID)
 	}
 	return name, suffrage, stays, nil
+}
+
+// Member implements [transport.Membership].
+func (b backend) Member(ctx context.Context, id string) (name string, err error) {
+	err = b.change(ctx, func(m raft.Configuration) error {
+		for _, s := range m.Servers {
+			if nodeID(s.ID) == id {
+				name = string(s.ID)
+				return nil
+			}
+		}
+		return noMember(id)
+	})
+	return name, err
+}
+
+func noMember(id string) error {
+	return fmt.Errorf("node %s is no member of this cluster: %w", id, sema.ErrNotFound)
 }
 
 // Remove implements [transport.Membership].
@@ -200,7 +218,9 @@ func (b backend) removable(ctx context.Context, m raft.Configuration, req transp
 	}
 	switch {
 	case member.ID == "":
-		return member, fmt.Errorf("node %s is no member of this cluster: %w", req.ID, sema.ErrNotFound)
+		return member, noMember(req.ID)
+	case req.Member != "" && string(member.ID) != req.Member:
+		return member, fmt.Errorf("node %s has joined with a new disk meanwhile, and that member is not removed: %w", req.ID, sema.ErrNotFound)
 	case len(left) == 0:
 		return member, refused("node %s is the only member with a vote", req.ID)
 	case member.Suffrage != raft.Voter || req.Force:
@@ -268,7 +288,7 @@ func (b backend) transfer(ctx context.Context, m raft.Configuration, id string) 
 	}
 	switch {
 	case id != "" && to.ID == "":
-		return fmt.Errorf("node %s is no member of this cluster: %w", id, sema.ErrNotFound)
+		return noMember(id)
 	case id != "" && to.Suffrage != raft.Voter:
 		return refused("node %s has no vote yet: it has not caught up", id)
 	case others == 0:

@@ -497,3 +497,51 @@ func TestRemovedDiskDoesNotMove(t *testing.T) {
 	}
 	h.becomes("n1", "n2", "n3")
 }
+
+// TestARemovalIsOfOneMember: delivered again, it does nothing to the member that the node
+// has become with another disk; one without a name takes out whichever it is.
+func TestARemovalIsOfOneMember(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 3, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	h.kill("n1")
+	leads := func() transport.Membership { return h.leader().Backend().(transport.Membership) }
+	var name string
+	again := func(do func() error) {
+		t.Helper()
+		eventually(t, "a leader answers", func() error {
+			if err := do(); errors.Is(err, sema.ErrNotLeader) {
+				return err
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		})
+	}
+	again(func() (err error) { name, err = leads().Member(ctx, "n1"); return err })
+	first := transport.RemoveRequest{ID: "n1", Member: name}
+	again(func() error { return leads().Remove(ctx, first) })
+	if _, err := leads().Member(ctx, "n1"); !errors.Is(err, sema.ErrNotFound) {
+		t.Errorf("it was removed, and its name comes to %v", err)
+	}
+	if err := os.RemoveAll(h.cfgs["n1"].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	h.joins("n1")
+	h.start("n1")
+	h.becomes("n1", "n2", "n3")
+	if err := leads().Remove(ctx, first); !errors.Is(err, sema.ErrNotFound) || !strings.Contains(err.Error(), "new disk") {
+		t.Errorf("the first removal, delivered again, came to %v", err)
+	}
+	if now, err := leads().Member(ctx, "n1"); err != nil || now == name || !strings.HasPrefix(now, "n1@") {
+		t.Errorf("it is %q, error %v, and was %q", now, err, name)
+	}
+	h.becomes("n1", "n2", "n3")
+	if err := leads().Remove(ctx, transport.RemoveRequest{ID: "n1"}); err != nil { // as an old client asks
+		t.Fatal(err)
+	}
+	h.becomes("n2", "n3")
+	<-h.nodes["n1"].Done()
+	delete(h.nodes, "n1")
+}

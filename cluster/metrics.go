@@ -18,7 +18,7 @@ import (
 
 // metrics are a node's meters and state as Prometheus reads them: everything is looked
 // at when it is asked for, in O(1) but for the open exchanges, each of which is looked
-// at. Nothing waits for a disk, and the state machine is locked for two lengths.
+// at. Nothing waits for a disk, and the state machine is locked for two lengths and its level.
 //
 // A gauge of what only the leader knows, or what is the same on all nodes, is there on
 // the leader only: so that a sum over the nodes is right. Counters are each node's own:
@@ -60,6 +60,7 @@ var (
 	descTerm      = describe("raft_term", "Current term.")
 	descCommit    = describe("raft_commit_index", "Last entry that is known to be committed.")
 	descApplied   = describe("raft_applied_index", "Last entry that was applied.")
+	descLevel     = describe("log_level", "Level of the log: what all members knew of when it was decided. Below 2, limits of holds and tickets do not count yet.")
 	descContact   = describe("raft_last_contact_seconds", "Time since the leader was heard; 0 on the leader.")
 	descChanges   = describe("leader_changes_total", "Leaders that this node has seen come.")
 	descHasLeader = describe("has_leader", "1 if the node knows a leader.")
@@ -97,7 +98,7 @@ func (n *Node) unregister() {
 func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descBuild, descCalls, descCallTook, descAcquires, descOpenCalls, descExchanges,
 		descGrants, descEnded, descWaited, descHeld, descEntrySize, descEntryTook, descOverloaded, descDisk, descDiskSlow, descDiskBytes,
-		descSnapshots, descSnapshot, descSnapshotFor, descRestores, descState, descTerm, descCommit, descApplied, descContact, descChanges,
+		descSnapshots, descSnapshot, descSnapshotFor, descRestores, descState, descTerm, descCommit, descApplied, descLevel, descContact, descChanges,
 		descHasLeader, descReady, descCertificate, descHolds, descTickets, descOverdue, descQueue, descQueueMax, descClusterTime, descClockLag, descLease} {
 		ch <- d
 	}
@@ -159,6 +160,7 @@ func (m metrics) raft(out sink) {
 	out.gauge(descTerm, float64(r.CurrentTerm()))
 	out.gauge(descCommit, float64(r.CommitIndex()))
 	out.gauge(descApplied, float64(r.AppliedIndex()))
+	out.gauge(descLevel, float64(m.node.machine.Level()))
 	out.gauge(descContact, m.node.sinceContact().Seconds())
 	out.counter(descChanges, m.node.meters.leaderChanges.Load())
 	leader, _ := m.node.watcher.get()

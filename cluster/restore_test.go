@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/semanode/sema"
 	"github.com/semanode/sema/backup"
 	"github.com/semanode/sema/cluster"
@@ -213,17 +215,6 @@ func TestRestoreRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var lying bytes.Buffer
-	m, s := readInto(t, file)
-	s.Header.Facts.Holds++
-	state, err := m.Backup()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer state.Release()
-	if err := backup.Write(&lying, s.Header, state.WriteSnapshot); err != nil {
-		t.Fatal(err)
-	}
 	for _, tc := range []struct {
 		name string
 		file []byte
@@ -233,10 +224,9 @@ func TestRestoreRefuses(t *testing.T) {
 		{"nothing", nil, nil, "something else, or empty"},
 		{"a part", file[:len(file)-1], nil, "ends too early"},
 		{"a bit", flipped, nil, ""},
-		{"a lie", lying.Bytes(), nil, "it says of itself"},
 		{"not among the peers", file, func(c *cluster.RestoreConfig) { c.ID = "n9" }, `"n9"`},
 		{"no peers", file, func(c *cluster.RestoreConfig) { c.Peers = nil }, "peers"},
-		{"an old generation", file, func(c *cluster.RestoreConfig) { c.Generation = fsm.MaxGeneration + 1 }, "generation"},
+		{"a generation that is too high", file, func(c *cluster.RestoreConfig) { c.Generation = fsm.MaxGeneration + 1 }, "generation"},
 		{"a directory in use", file, func(c *cluster.RestoreConfig) { c.DataDir = h.cfgs["n1"].DataDir }, "not empty"},
 		{"a directory of other things", file, func(c *cluster.RestoreConfig) { c.DataDir = full }, "holds mine"},
 	} {
@@ -255,6 +245,89 @@ func TestRestoreRefuses(t *testing.T) {
 				t.Errorf("%s was made: %v", cfg.DataDir, err)
 			}
 		})
+	}
+}
+
+// changed is a backup that says of itself what lie makes of it, of a state that was changed.
+func changed(t *testing.T, file []byte, change func(*fsm.Machine), lie func(*fsm.Facts)) []byte {
+	t.Helper()
+	m, s := readInto(t, file)
+	change(m)
+	state, err := m.Backup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Release()
+	s.Header.Facts = state.Facts()
+	lie(&s.Header.Facts)
+	var to bytes.Buffer
+	if err := backup.Write(&to, s.Header, state.WriteSnapshot); err != nil {
+		t.Fatal(err)
+	}
+	return to.Bytes()
+}
+
+// A backup with good checksums that says of itself what is not so, or whose state cannot
+// be, is damaged.
+func TestRestoreRefusesLies(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 1, nil)
+	acquire(t, h.leader(), "job", "alice", time.Hour)
+	file := saved(t, h.leader().Client())
+	as := func(*fsm.Machine) {}
+	honest := func(*fsm.Facts) {}
+	farFuture := func(m *fsm.Machine) {
+		data, err := fsm.AppendBatch(nil, fsm.Batch{Stamp: fsm.Stamp{Term: 1, Clock: 1 << 62}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := m.Apply(&raft.Log{Index: 1, Term: 1, Data: data}).([]fsm.Result); !ok {
+			t.Fatal(m.Err())
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*fsm.Machine)
+		lie    func(*fsm.Facts)
+		want   string // "": it is none
+	}{
+		{"nothing", as, honest, ""},
+		{"the clock", as, func(f *fsm.Facts) { f.Clock++ }, "it says of itself"},
+		{"the last token", as, func(f *fsm.Facts) { f.LastToken++ }, "it says of itself"},
+		{"no last token", as, func(f *fsm.Facts) { f.LastToken = 0 }, "it says of itself"},
+		{"holds", as, func(f *fsm.Facts) { f.Holds++ }, "it says of itself"},
+		{"waiting", as, func(f *fsm.Facts) { f.Waiting++ }, "it says of itself"},
+		{"clients", as, func(f *fsm.Facts) { f.Clients-- }, "it says of itself"},
+		{"a clock near its end", farFuture, honest, "cluster time is"},
+	} {
+		cfg := cluster.RestoreConfig{ID: "n1", DataDir: filepath.Join(t.TempDir(), "n1"), Peers: h.cfgs["n1"].Peers}
+		_, err := cluster.Restore(t.Context(), cfg, bytes.NewReader(changed(t, file, tc.change, tc.lie)))
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("a lie about %s: want %q, got %v", tc.name, tc.want, err)
+		}
+	}
+}
+
+// The generation that zero stands for is above that of the backup, and one that is not is
+// refused.
+func TestRestoreIntoAGeneration(t *testing.T) {
+	t.Parallel()
+	h := startHarness(t, 1, nil)
+	acquire(t, h.leader(), "job", "alice", time.Hour)
+	file := changed(t, saved(t, h.leader().Client()), func(m *fsm.Machine) {
+		if err := m.Succeed(fsm.Succession{Generation: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}, func(*fsm.Facts) {})
+	for _, tc := range []struct{ asked, want uint64 }{{0, 4}, {1, 0}, {3, 0}, {4, 4}, {9, 9}} {
+		cfg := cluster.RestoreConfig{ID: "n1", DataDir: filepath.Join(t.TempDir(), "n1"), Peers: h.cfgs["n1"].Peers, Generation: tc.asked}
+		r, err := cluster.Restore(t.Context(), cfg, bytes.NewReader(file))
+		switch {
+		case tc.want == 0 && (err == nil || !strings.Contains(err.Error(), "want 4 to")):
+			t.Errorf("generation %d after 3: %+v, %v", tc.asked, r, err)
+		case tc.want != 0 && (err != nil || r.Generation != tc.want || r.LastToken != tc.want<<fsm.TokenShift):
+			t.Errorf("generation %d after 3: %+v, %v, want %d", tc.asked, r, err, tc.want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -175,4 +176,45 @@ func (h *harness) caughtUpWith(id string, with *cluster.Node) {
 		}
 		return nil
 	})
+}
+
+// Limits do not count while a member of the version before, or one that is down, may not know
+// them. The leader says so and names it, once, and says when they do.
+func TestLimitsThatDoNotCountAreTold(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(file, []byte("identities:\n  - {name: worker, tokens: [\""+worker.Hash().String()+"\"], limits: {holds: 5}}\nrules:\n  - {who: [worker], names: [\"\"], rights: [acquire]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startHarness(t, 3, func(c *cluster.Config) {
+		c.AccessFile = file
+		if c.ID == "n3" {
+			c.Host.Level = fsm.LevelAccounts - 1
+		}
+	})
+	for h.leader().ID() == "n3" { // it knows of no limits
+		if _, err := h.nodes["n1"].Client().TransferLeadership(t.Context(), "n1"); err != nil {
+			t.Log(err)
+		}
+	}
+	saysIn(t, h, `do not count yet`)
+	saysIn(t, h, `missing="n3 (older version)"`)
+	h.close("n3")
+	leader := h.leader()
+	if _, err := leader.Client().TransferLeadership(t.Context(), ""); err != nil { // the next one says it anew
+		t.Fatal(err)
+	}
+	saysIn(t, h, `missing="n3 (does not answer)"`)
+	if strings.Contains(h.logs.String(), "limits of holds and tickets count from now on") {
+		t.Error("limits are said to count")
+	}
+	cfg := h.cfgs["n3"]
+	cfg.Host.Level = 0
+	h.cfgs["n3"] = cfg
+	h.start("n3")
+	saysIn(t, h, "limits of holds and tickets count from now on")
+	leaders := strings.Count(h.logs.String(), ": leading: term=")
+	if told := strings.Count(h.logs.String(), "do not count yet"); told > leaders {
+		t.Errorf("it was said %d times by %d leaders", told, leaders)
+	}
 }

@@ -165,7 +165,12 @@ func (c *caller) mayCall(call *Call) error {
 	k := c.known()
 	if k.err == nil && k.id.Has(right, call.Name) { // without a closure: it is the rule
 		call.Account = k.account
-		return c.spend(k.id, 1, call.Method == MethodTouch || call.Method == MethodRelease)
+		keeps := call.Method == MethodTouch || call.Method == MethodRelease
+		if err := c.spend(k.id, 1, keeps); err != nil {
+			return err
+		}
+		undo := call.Method == MethodRelease && undoes(call.Token, &call.Attempt)
+		return c.asClient(k.id, &call.Attempt, keeps && !undo)
 	}
 	return c.judge(k, "Exchange", 0, func(id *access.Identity) error { return id.May(right, call.Name) })
 }

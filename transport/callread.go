@@ -128,31 +128,26 @@ func (m *callMessage) readAttempt(f *fields) {
 type answerMessage struct {
 	Answer
 	id     uint64
-	method Method // 0 with an error
-	place  sema.Place
-	waits  bool // in line: place is it, and the answer comes later
+	method Method      // 0 with an error
+	place  *sema.Place // nil: none was told
+	waits  bool        // in line, as place says, and the answer comes later
 }
 
-// readAnswers reads a sema.v1.ExchangeResponse.
-// What each is told is good until it returns.
-func readAnswers(data []byte, each func(*answerMessage)) (draining bool, err error) {
+// readAnswers appends the answers of a sema.v1.ExchangeResponse to dst.
+func readAnswers(dst []answerMessage, data []byte) (_ []answerMessage, draining bool, err error) {
 	f := fields{rest: data}
-	var m answerMessage
 	for f.next() {
 		switch {
 		case f.is(1, bytesType):
-			m = answerMessage{}
+			dst = append(dst, answerMessage{})
 			in := f.embedded()
-			m.read(&in)
+			dst[len(dst)-1].read(&in)
 			f.leave(&in)
-			if f.err == nil {
-				each(&m)
-			}
 		case f.is(drainingField, varintType):
 			draining = f.bits != 0
 		}
 	}
-	return draining, f.err
+	return dst, draining, f.err
 }
 
 func (m *answerMessage) read(f *fields) {
@@ -174,6 +169,9 @@ func (m *answerMessage) read(f *fields) {
 }
 
 func (m *answerMessage) readResponse(f *fields) {
+	if m.method == MethodWait {
+		m.place = new(sema.Place)
+	}
 	for f.next() {
 		switch {
 		case m.method == MethodRelease:

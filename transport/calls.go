@@ -192,10 +192,10 @@ func (c *Calls) leave(ex *exchange) {
 
 // inVain is how a wait is counted that ended with err at now. One whose own time was up
 // has waited in vain, which is no fault, though its caller may be told that the outcome is
-// unknown, or hang up first.
+// unknown, or hang up first, or have given its place back already by a call of its own.
 func inVain(err error, deadline, now time.Time) error {
 	code := codeNumber(err)
-	ended := code == int(semav1.ErrorCode_OUTCOME_UNKNOWN) || code == grpcCodes+int(codes.Canceled)
+	ended := code == int(semav1.ErrorCode_OUTCOME_UNKNOWN) || code == int(semav1.ErrorCode_ATTEMPT_FINISHED) || code == grpcCodes+int(codes.Canceled)
 	if ended && now.After(deadline.Add(-sameMoment)) {
 		return context.DeadlineExceeded
 	}

@@ -96,6 +96,8 @@ func (c *canned) Join(_ context.Context, req transport.JoinRequest) (uint64, err
 	return 17, c.take(req)
 }
 
+func (c *canned) Member(_ context.Context, id string) (string, error) { return id + "@1", c.take(id) }
+
 func (c *canned) Remove(_ context.Context, req transport.RemoveRequest) error { return c.take(req) }
 
 func (c *canned) TransferLeadership(_ context.Context, id string) (string, error) {

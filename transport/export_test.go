@@ -23,6 +23,18 @@ var (
 	AppendPlace  = appendPlace
 )
 
+// InVain is inVain, and SameMoment how near to its deadline a wait has waited in vain.
+var InVain = inVain
+
+const SameMoment = sameMoment
+
+// SetLinger changes how long a client that was turned away is listened to.
+func SetLinger(t testing.TB, d time.Duration) {
+	was := lingerTime
+	lingerTime = d
+	t.Cleanup(func() { lingerTime = was })
+}
+
 // MaxCallTimeout is the longest time that a caller is taken to wait.
 const MaxCallTimeout = maxTimeout
 
@@ -60,16 +72,25 @@ type ReadAnswer struct {
 
 // ReadAnswers reads an ExchangeResponse.
 func ReadAnswers(data []byte) (all []ReadAnswer, draining bool, err error) {
-	draining, err = readAnswers(data, func(m *answerMessage) {
-		all = append(all, ReadAnswer{Answer: m.Answer, ID: m.id, Method: m.method, Place: m.place, Waits: m.waits})
-	})
+	answers, draining, err := readAnswers(nil, data)
+	for _, m := range answers {
+		read := ReadAnswer{Answer: m.Answer, ID: m.id, Method: m.method, Waits: m.waits}
+		if m.place != nil {
+			read.Place = *m.place
+		}
+		all = append(all, read)
+	}
 	return all, draining, err
 }
 
-// CountAnswers reads an ExchangeResponse and keeps nothing of it.
-func CountAnswers(data []byte) (n int) {
-	_, _ = readAnswers(data, func(*answerMessage) { n++ })
-	return n
+// CountAnswers returns a function that reads an ExchangeResponse, time after time, and
+// keeps nothing of it.
+func CountAnswers() func(data []byte) (n int) {
+	var answers []answerMessage
+	return func(data []byte) int {
+		answers, _, _ = readAnswers(answers[:0], data)
+		return len(answers)
+	}
 }
 
 // LowerExchangeLimits lowers how many calls an exchange may have open, and how many
@@ -115,7 +136,7 @@ func (s *Stream) Untold() (position int) {
 		return 0
 	}
 	for _, p := range s.link.open {
-		if p.placed {
+		if p.place != nil {
 			position = p.place.Position
 		}
 	}

@@ -63,7 +63,9 @@ func (g *gate) unary(ctx context.Context, m any, info *grpc.UnaryServerInfo, han
 	case need.scope == onPrefix:
 		err = c.narrow(info.FullMethod, need.right, m)
 	default:
-		err = c.may(info.FullMethod, 1, need.of(m))
+		if err = c.may(info.FullMethod, 1, need.of(m)); err == nil {
+			err = c.clientOf(info.FullMethod, m)
+		}
 	}
 	if err != nil {
 		return nil, ErrorToStatus(err)
@@ -143,6 +145,9 @@ func (c *caller) touchAll(ctx context.Context, m *semav1.TouchAllRequest, handle
 	}
 	if n := len(all); n > MaxTouches { // before each is judged
 		return nil, ErrorToStatus(tooManyTouches(n))
+	}
+	if err := c.clientOf(semav1.Sema_TouchAll_FullMethodName, m); err != nil {
+		return nil, ErrorToStatus(err)
 	}
 	id := c.judged.id
 	ctx = withJudged(ctx, c.judged.account)

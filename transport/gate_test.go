@@ -280,6 +280,10 @@ var ways = map[string]func(ctx context.Context, c semav1.SemaClient, name string
 		_, err := c.Join(ctx, &semav1.JoinRequest{Id: "n4", RaftAddr: "h:1"})
 		return err
 	},
+	"FindMember": func(ctx context.Context, c semav1.SemaClient, _ string) error {
+		_, err := c.FindMember(ctx, &semav1.FindMemberRequest{Id: "n4"})
+		return err
+	},
 	"Remove": func(ctx context.Context, c semav1.SemaClient, _ string) error {
 		_, err := c.Remove(ctx, &semav1.RemoveRequest{Id: "n4"})
 		return err
@@ -324,7 +328,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		case "billing shipping/1", "shipping billing/1":
 			may("Status")
 		case "operator billing/1", "operator shipping/1":
-			may("ForceRelease Get List Status Join Remove TransferLeadership")
+			may("ForceRelease Get List Status Join FindMember Remove TransferLeadership")
 		}
 		return want
 	}

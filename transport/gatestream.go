@@ -89,7 +89,11 @@ func (s *judgedStream) RecvMsg(m any) error {
 		return err
 	}
 	defer s.caller.settle(s.ctx)
-	if err := s.caller.may(s.method, 1, s.need.of(m)); err != nil {
+	err := s.caller.may(s.method, 1, s.need.of(m))
+	if err == nil {
+		err = s.caller.clientOf(s.method, m)
+	}
+	if err != nil {
 		return ErrorToStatus(err)
 	}
 	s.ctx = withJudged(s.ctx, s.caller.judged.account)

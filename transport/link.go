@@ -119,9 +119,9 @@ func (l *link) receive(st grpc.ClientStream) error {
 		if err := st.RecvMsg(&message); err != nil {
 			return err
 		}
-		answers = answers[:0]
-		draining, err := readAnswers(message, func(m *answerMessage) { answers = append(answers, *m) })
-		if err != nil {
+		var draining bool
+		var err error
+		if answers, draining, err = readAnswers(answers[:0], message); err != nil {
 			return status.Errorf(codes.Internal, "an ExchangeResponse that cannot be read: %v", err)
 		}
 		woken = l.deliver(answers, draining, woken[:0])
@@ -152,7 +152,7 @@ func (l *link) note(answers []answerMessage, draining bool, woken []*pending) []
 			continue // its caller has gone
 		}
 		if m.waits && p.call.Method == MethodWait {
-			p.place, p.placed = m.place, true
+			p.place = m.place
 			named(&p.place.Holder, p.call.Name)
 		} else {
 			if m.Err == nil && m.method != p.call.Method {

@@ -70,7 +70,8 @@ func exchanges() []exchange {
 		one("Get", semav1.SemaClient.Get, &semav1.GetRequest{Name: "a", Stale: true, Line: 10}),
 		one("List", semav1.SemaClient.List, &semav1.ListRequest{Prefix: "a", PageSize: 2, PageToken: "ab", Stale: true, Line: 10}),
 		one("Join", semav1.SemaClient.Join, &semav1.JoinRequest{Id: "n4", Incarnation: make16(7), RaftAddr: "10.0.0.4:7373"}),
-		one("Remove", semav1.SemaClient.Remove, &semav1.RemoveRequest{Id: "n4", Force: true}),
+		one("FindMember", semav1.SemaClient.FindMember, &semav1.FindMemberRequest{Id: "n4"}),
+		one("Remove", semav1.SemaClient.Remove, &semav1.RemoveRequest{Id: "n4", Force: true, Member: "n4@1"}),
 		one("TransferLeadership", semav1.SemaClient.TransferLeadership, &semav1.TransferLeadershipRequest{Id: "n2"}),
 		one("Status", semav1.SemaClient.Status, &semav1.StatusRequest{NodeOnly: true}),
 	}

@@ -20,6 +20,8 @@ import (
 type Membership interface {
 	// Join takes a node in and returns the entry of the log that did, or one after it.
 	Join(ctx context.Context, req JoinRequest) (index uint64, err error)
+	// Member returns the name of the member that a node is, [sema.ErrNotFound] if it is none.
+	Member(ctx context.Context, id string) (name string, err error)
 	// Remove takes a node out, for good.
 	Remove(ctx context.Context, req RemoveRequest) error
 	// TransferLeadership makes another node lead, the one with this id unless it is "",
@@ -45,15 +47,30 @@ func (r JoinRequest) Validate() error {
 
 // RemoveRequest asks for a member less.
 type RemoveRequest struct {
-	ID    string
-	Force bool // even if those that are left and answer are no majority
+	ID string
+	// Member is its name. If the node is another one by then, which has joined with a new
+	// disk, there is nothing to remove: [sema.ErrNotFound]. Empty: whichever it is.
+	Member string
+	Force  bool // even if those that are left and answer are no majority
 	// Audited is true if the node where the client came in writes the line of the audit log,
 	// with who it was.
 	Audited bool
 }
 
 // Validate reports every fault of the request, joined.
-func (r RemoveRequest) Validate() error { return validateNodeID(r.ID) }
+func (r RemoveRequest) Validate() error {
+	return errors.Join(validateNodeID(r.ID), validateMember(r.Member))
+}
+
+// maxMemberBytes is room for a node's id and its disk's incarnation.
+const maxMemberBytes = 128
+
+func validateMember(name string) error {
+	if len(name) > maxMemberBytes {
+		return &sema.InvalidError{Field: "member", Value: name[:maxMemberBytes], Limit: "a member's name of at most 128 bytes"}
+	}
+	return nil
+}
 
 func validateNodeID(id string) error {
 	if len(id) < 1 || len(id) > 64 {
@@ -100,10 +117,25 @@ func (h *handler) Join(ctx context.Context, m *semav1.JoinRequest) (*semav1.Join
 	})
 }
 
+// FindMember implements semav1.SemaServer.
+func (h *handler) FindMember(ctx context.Context, m *semav1.FindMemberRequest) (*semav1.FindMemberResponse, error) {
+	return serve(ctx, h, m, semav1.SemaClient.FindMember, func() (*semav1.FindMemberResponse, error) {
+		if err := validateNodeID(m.GetId()); err != nil {
+			return nil, err
+		}
+		b, err := h.membership()
+		if err != nil {
+			return nil, err
+		}
+		name, err := b.Member(ctx, m.GetId())
+		return &semav1.FindMemberResponse{Member: name}, err
+	})
+}
+
 // Remove implements semav1.SemaServer.
 func (h *handler) Remove(ctx context.Context, m *semav1.RemoveRequest) (*semav1.RemoveResponse, error) {
 	return serve(ctx, h, m, semav1.SemaClient.Remove, func() (*semav1.RemoveResponse, error) {
-		req := RemoveRequest{ID: m.GetId(), Force: m.GetForce(), Audited: h.account(ctx) != nil}
+		req := RemoveRequest{ID: m.GetId(), Member: m.GetMember(), Force: m.GetForce(), Audited: h.account(ctx) != nil}
 		if err := req.Validate(); err != nil {
 			return nil, err
 		}
@@ -135,6 +167,11 @@ func (h *handler) TransferLeadership(ctx context.Context, m *semav1.TransferLead
 // Join implements semav1.SemaClient.
 func (l *Local) Join(ctx context.Context, m *semav1.JoinRequest, _ ...grpc.CallOption) (*semav1.JoinResponse, error) {
 	return l.handler.Join(inProcess(ctx, nil), m)
+}
+
+// FindMember implements semav1.SemaClient.
+func (l *Local) FindMember(ctx context.Context, m *semav1.FindMemberRequest, _ ...grpc.CallOption) (*semav1.FindMemberResponse, error) {
+	return l.handler.FindMember(inProcess(ctx, nil), m)
 }
 
 // Remove implements semav1.SemaClient.

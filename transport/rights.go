@@ -49,6 +49,7 @@ var needs = map[string]need{
 	semav1.Sema_Exchange_FullMethodName:     {right: access.Read, scope: onCalls},
 
 	semav1.Sema_Join_FullMethodName:               {right: access.Admin, scope: onCluster, audit: "member joined"},
+	semav1.Sema_FindMember_FullMethodName:         {right: access.Admin, scope: onCluster},
 	semav1.Sema_Remove_FullMethodName:             {right: access.Admin, scope: onCluster, audit: "member removed"},
 	semav1.Sema_TransferLeadership_FullMethodName: {right: access.Admin, scope: onCluster, audit: "leadership transferred"},
 

@@ -23,7 +23,8 @@ import (
 type saver struct {
 	canned
 	pieces [][]byte
-	ended  chan error // gets how each ended
+	pause  time.Duration // before each
+	ended  chan error    // gets how each ended
 }
 
 func (s *saver) Save(_ context.Context, req transport.SaveRequest, to io.Writer) (err error) {
@@ -32,6 +33,7 @@ func (s *saver) Save(_ context.Context, req transport.SaveRequest, to io.Writer)
 		return err
 	}
 	for _, p := range s.pieces {
+		time.Sleep(s.pause) // virtual, or none
 		if _, err := to.Write(p); err != nil {
 			return err
 		}
@@ -83,6 +85,21 @@ func TestSaveStalls(t *testing.T) {
 			t.Errorf("the backend: %v", err)
 		}
 	})
+}
+
+// A client does not answer for what is long in coming.
+func TestSaveIsLongInComing(t *testing.T) {
+	t.Parallel()
+	for _, pieces := range [][][]byte{{[]byte("one")}, {[]byte("one"), []byte("two")}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &saver{pieces: pieces, pause: 2 * transport.SaveStall, ended: make(chan error, 1)}
+			quick := &saveStream{ctx: t.Context(), read: func(*semav1.SaveResponse) error { return nil }}
+			if err := transport.SaveOver(b, &semav1.SaveRequest{}, quick); err != nil {
+				t.Errorf("%d pieces: %v", len(pieces), err)
+			}
+			synctest.Wait()
+		})
+	}
 }
 
 // Errors of a backup keep their meaning, and a backend that takes none says so.

@@ -83,8 +83,7 @@ type pending struct {
 	sent     bool          // it may have left this process
 	over     bool          // it is answered, or has failed
 	gone     bool          // the caller has left
-	place    sema.Place    // the latest
-	placed   bool          // and it was not told yet
+	place    *sema.Place   // the latest, if it was not told yet
 }
 
 // Do makes a call and fills in its answer. sent is whether the node may have heard of
@@ -125,12 +124,12 @@ func (s *Stream) Do(ctx context.Context, c *Call, within time.Duration, told fun
 		if c.Method != MethodWait {
 			return p.sent
 		}
-		place, placed, over := l.look(p)
+		place, over := l.look(p)
 		if over {
 			return p.sent
 		}
-		if placed && told != nil {
-			told(place)
+		if place != nil && told != nil {
+			told(*place)
 		}
 	}
 }
@@ -207,12 +206,11 @@ func (l *link) drop(p *pending) {
 }
 
 // look is what has become of a Wait.
-func (l *link) look(p *pending) (place sema.Place, placed, over bool) {
+func (l *link) look(p *pending) (place *sema.Place, over bool) {
 	l.stream.mu.Lock()
 	defer l.stream.mu.Unlock()
-	place, placed = p.place, p.placed
-	p.placed = false
-	return place, placed, p.over
+	place, p.place = p.place, nil
+	return place, p.over
 }
 
 // watch sees to it that calls end at their deadline. The Stream's mu is held.

@@ -12,11 +12,7 @@ import (
 	"github.com/semanode/sema/client"
 )
 
-func newAcquireCmd() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "acquire NAME",
-		Short: "Take a semaphore, or learn who has it",
-		Long: `Acquire tries once to take the semaphore, or waits in line for it with --wait.
+const acquireHelp = `Acquire tries once to take the semaphore, or waits in line for it with --wait.
 It prints one of four answers:
 
   ACQUIRED                   It is yours until the timeout; the token proves it.
@@ -31,7 +27,13 @@ no way to keep it: use touch, or lock, which keeps it while a command runs.
 
 A script must look at the exit code, which a pipe would hide. In JSON a "token"
 is yours; that of somebody else is called "holderToken". A hold that cannot be
-printed is released.`,
+printed is released.`
+
+func newAcquireCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "acquire NAME",
+		Short: "Take a semaphore, or learn who has it",
+		Long:  acquireHelp,
 		Example: `  semanode acquire nightly-report --owner backup@host7 --timeout 1m
   semanode acquire nightly-report --wait 10s
   answer=$(semanode acquire nightly-report -o json) || exit

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 			os.Exit(holder())
 		}
 		args := append([]string{"semanode"}, os.Args[1:]...)
+		tune(args)
 		os.Exit(run(context.Background(), args, strings.NewReader(""), os.Stdout, os.Stderr, os.Getenv))
 	}
 	os.Exit(m.Run())

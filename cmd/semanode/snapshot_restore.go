@@ -10,11 +10,7 @@ import (
 	"github.com/semanode/sema/cluster"
 )
 
-func newSnapshotRestoreCmd() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "restore FILE --id ID --data-dir DIR --peers LIST",
-		Short: "Make the data directory of a node of a new cluster from a backup",
-		Long: `Restore makes an empty directory that of one founding node of a new cluster,
+const restoreHelp = `Restore makes an empty directory that of one founding node of a new cluster,
 which begins with what is in the backup. Run it for each node, with the same
 FILE and the same flags but for --id and --data-dir, then start them all with
 serve. Nothing runs meanwhile.
@@ -33,7 +29,13 @@ restore with a --generation above the highest that any restore had: else tokens
 repeat, and no file can tell. Each restore tells its own.
 
 Run it as the user that serve runs as: the files are readable by their owner
-only.`,
+only.`
+
+func newSnapshotRestoreCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE --id ID --data-dir DIR --peers LIST",
+		Short: "Make the data directory of a node of a new cluster from a backup",
+		Long:  restoreHelp,
 		Example: `  semanode snapshot restore sema.backup --id n1 --data-dir /var/lib/semanode \
     --peers n1=10.0.0.1:7373,n2=10.0.0.2:7373,n3=10.0.0.3:7373`,
 		Args: cobra.ExactArgs(1),

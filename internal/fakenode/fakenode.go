@@ -272,6 +272,11 @@ func (n *Node) Join(ctx context.Context, req transport.JoinRequest) (index uint6
 	return 1, n.serve(ctx, req, func() error { return nil })
 }
 
+// Member implements [transport.Membership]: whoever is asked for is one.
+func (n *Node) Member(ctx context.Context, id string) (name string, err error) {
+	return id, n.serve(ctx, id, func() error { return nil })
+}
+
 // Remove implements [transport.Membership]: it is said to be done.
 func (n *Node) Remove(ctx context.Context, req transport.RemoveRequest) error {
 	return n.serve(ctx, req, func() error { return nil })

@@ -1859,18 +1859,110 @@ func (x *JoinResponse) GetIndex() uint64 {
 	return 0
 }
 
+type FindMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindMemberRequest) Reset() {
+	*x = FindMemberRequest{}
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindMemberRequest) ProtoMessage() {}
+
+func (x *FindMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindMemberRequest.ProtoReflect.Descriptor instead.
+func (*FindMemberRequest) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FindMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type FindMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name. A node that is removed and joins anew, with another disk, is another member.
+	Member        string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindMemberResponse) Reset() {
+	*x = FindMemberResponse{}
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindMemberResponse) ProtoMessage() {}
+
+func (x *FindMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindMemberResponse.ProtoReflect.Descriptor instead.
+func (*FindMemberResponse) Descriptor() ([]byte, []int) {
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FindMemberResponse) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
 type RemoveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Even if the nodes that are left and answer are no majority.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// Only the member of this name: NOT_FOUND if the node is another one by now. Empty:
+	// whichever it is when the request arrives.
+	Member        string `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +1974,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[27]
+	mi := &file_sema_v1_sema_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +1987,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{27}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -1912,6 +2004,13 @@ func (x *RemoveRequest) GetForce() bool {
 	return false
 }
 
+func (x *RemoveRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
 type RemoveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1920,7 +2019,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2031,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[28]
+	mi := &file_sema_v1_sema_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2044,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{28}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{30}
 }
 
 type TransferLeadershipRequest struct {
@@ -1958,7 +2057,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2069,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[29]
+	mi := &file_sema_v1_sema_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2082,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{29}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TransferLeadershipRequest) GetId() string {
@@ -2003,7 +2102,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2114,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[30]
+	mi := &file_sema_v1_sema_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2127,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{30}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TransferLeadershipResponse) GetId() string {
@@ -2047,7 +2146,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_sema_v1_sema_proto_msgTypes[31]
+	mi := &file_sema_v1_sema_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2158,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[31]
+	mi := &file_sema_v1_sema_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2171,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{31}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExchangeRequest) GetCalls() []*Call {
@@ -2106,7 +2205,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_sema_v1_sema_proto_msgTypes[32]
+	mi := &file_sema_v1_sema_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2217,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[32]
+	mi := &file_sema_v1_sema_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2230,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{32}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2266,7 +2365,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_sema_v1_sema_proto_msgTypes[33]
+	mi := &file_sema_v1_sema_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2377,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[33]
+	mi := &file_sema_v1_sema_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2390,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{33}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{35}
 }
 
 type ExchangeResponse struct {
@@ -2305,7 +2404,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_sema_v1_sema_proto_msgTypes[34]
+	mi := &file_sema_v1_sema_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2416,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[34]
+	mi := &file_sema_v1_sema_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2429,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{34}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExchangeResponse) GetAnswers() []*Answer {
@@ -2370,7 +2469,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sema_v1_sema_proto_msgTypes[35]
+	mi := &file_sema_v1_sema_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2481,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[35]
+	mi := &file_sema_v1_sema_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2494,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{35}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -2526,7 +2625,7 @@ type Leader struct {
 
 func (x *Leader) Reset() {
 	*x = Leader{}
-	mi := &file_sema_v1_sema_proto_msgTypes[36]
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2637,7 @@ func (x *Leader) String() string {
 func (*Leader) ProtoMessage() {}
 
 func (x *Leader) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[36]
+	mi := &file_sema_v1_sema_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2650,7 @@ func (x *Leader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leader.ProtoReflect.Descriptor instead.
 func (*Leader) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{36}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Leader) GetId() string {
@@ -2591,7 +2690,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_sema_v1_sema_proto_msgTypes[37]
+	mi := &file_sema_v1_sema_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2702,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[37]
+	mi := &file_sema_v1_sema_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2715,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{37}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ErrorDetail) GetCode() ErrorCode {
@@ -2660,7 +2759,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	mi := &file_sema_v1_sema_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2771,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[38]
+	mi := &file_sema_v1_sema_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2784,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{38}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Limit) GetOf() string {
@@ -2720,7 +2819,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_sema_v1_sema_proto_msgTypes[39]
+	mi := &file_sema_v1_sema_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2732,7 +2831,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_sema_v1_sema_proto_msgTypes[39]
+	mi := &file_sema_v1_sema_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2745,7 +2844,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_sema_v1_sema_proto_rawDescGZIP(), []int{39}
+	return file_sema_v1_sema_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -2891,10 +2990,15 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x05moves\x18\x04 \x01(\bR\x05moves\x12\x14\n" +
 	"\x05level\x18\x05 \x01(\rR\x05level\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"5\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"#\n" +
+	"\x11FindMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\",\n" +
+	"\x12FindMemberResponse\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\"M\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"\x10\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x16\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\"\x10\n" +
 	"\x0eRemoveResponse\"+\n" +
 	"\x19TransferLeadershipRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\",\n" +
@@ -2974,7 +3078,7 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\x12\x13\n" +
 	"\x0fUNAUTHENTICATED\x10\v\x12\t\n" +
 	"\x05LIMIT\x10\f\x12\r\n" +
-	"\tUPGRADING\x10\r2\xb5\x06\n" +
+	"\tUPGRADING\x10\r2\xfc\x06\n" +
 	"\x04Sema\x12<\n" +
 	"\aAcquire\x12\x17.sema.v1.AcquireRequest\x1a\x18.sema.v1.AcquireResponse\x125\n" +
 	"\x04Wait\x12\x14.sema.v1.WaitRequest\x1a\x15.sema.v1.WaitResponse0\x01\x126\n" +
@@ -2984,7 +3088,9 @@ const file_sema_v1_sema_proto_rawDesc = "" +
 	"\fForceRelease\x12\x1c.sema.v1.ForceReleaseRequest\x1a\x1d.sema.v1.ForceReleaseResponse\x120\n" +
 	"\x03Get\x12\x13.sema.v1.GetRequest\x1a\x14.sema.v1.GetResponse\x123\n" +
 	"\x04List\x12\x14.sema.v1.ListRequest\x1a\x15.sema.v1.ListResponse\x123\n" +
-	"\x04Join\x12\x14.sema.v1.JoinRequest\x1a\x15.sema.v1.JoinResponse\x129\n" +
+	"\x04Join\x12\x14.sema.v1.JoinRequest\x1a\x15.sema.v1.JoinResponse\x12E\n" +
+	"\n" +
+	"FindMember\x12\x1a.sema.v1.FindMemberRequest\x1a\x1b.sema.v1.FindMemberResponse\x129\n" +
 	"\x06Remove\x12\x16.sema.v1.RemoveRequest\x1a\x17.sema.v1.RemoveResponse\x12]\n" +
 	"\x12TransferLeadership\x12\".sema.v1.TransferLeadershipRequest\x1a#.sema.v1.TransferLeadershipResponse\x129\n" +
 	"\x06Status\x12\x16.sema.v1.StatusRequest\x1a\x17.sema.v1.StatusResponse\x12C\n" +
@@ -3003,7 +3109,7 @@ func file_sema_v1_sema_proto_rawDescGZIP() []byte {
 }
 
 var file_sema_v1_sema_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_sema_v1_sema_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_sema_v1_sema_proto_goTypes = []any{
 	(Status)(0),                        // 0: sema.v1.Status
 	(ErrorCode)(0),                     // 1: sema.v1.ErrorCode
@@ -3034,33 +3140,35 @@ var file_sema_v1_sema_proto_goTypes = []any{
 	(*Node)(nil),                       // 26: sema.v1.Node
 	(*JoinRequest)(nil),                // 27: sema.v1.JoinRequest
 	(*JoinResponse)(nil),               // 28: sema.v1.JoinResponse
-	(*RemoveRequest)(nil),              // 29: sema.v1.RemoveRequest
-	(*RemoveResponse)(nil),             // 30: sema.v1.RemoveResponse
-	(*TransferLeadershipRequest)(nil),  // 31: sema.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 32: sema.v1.TransferLeadershipResponse
-	(*ExchangeRequest)(nil),            // 33: sema.v1.ExchangeRequest
-	(*Call)(nil),                       // 34: sema.v1.Call
-	(*Cancel)(nil),                     // 35: sema.v1.Cancel
-	(*ExchangeResponse)(nil),           // 36: sema.v1.ExchangeResponse
-	(*Answer)(nil),                     // 37: sema.v1.Answer
-	(*Leader)(nil),                     // 38: sema.v1.Leader
-	(*ErrorDetail)(nil),                // 39: sema.v1.ErrorDetail
-	(*Limit)(nil),                      // 40: sema.v1.Limit
-	(*FieldViolation)(nil),             // 41: sema.v1.FieldViolation
-	(*durationpb.Duration)(nil),        // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 43: google.protobuf.Timestamp
+	(*FindMemberRequest)(nil),          // 29: sema.v1.FindMemberRequest
+	(*FindMemberResponse)(nil),         // 30: sema.v1.FindMemberResponse
+	(*RemoveRequest)(nil),              // 31: sema.v1.RemoveRequest
+	(*RemoveResponse)(nil),             // 32: sema.v1.RemoveResponse
+	(*TransferLeadershipRequest)(nil),  // 33: sema.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 34: sema.v1.TransferLeadershipResponse
+	(*ExchangeRequest)(nil),            // 35: sema.v1.ExchangeRequest
+	(*Call)(nil),                       // 36: sema.v1.Call
+	(*Cancel)(nil),                     // 37: sema.v1.Cancel
+	(*ExchangeResponse)(nil),           // 38: sema.v1.ExchangeResponse
+	(*Answer)(nil),                     // 39: sema.v1.Answer
+	(*Leader)(nil),                     // 40: sema.v1.Leader
+	(*ErrorDetail)(nil),                // 41: sema.v1.ErrorDetail
+	(*Limit)(nil),                      // 42: sema.v1.Limit
+	(*FieldViolation)(nil),             // 43: sema.v1.FieldViolation
+	(*durationpb.Duration)(nil),        // 44: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 45: google.protobuf.Timestamp
 }
 var file_sema_v1_sema_proto_depIdxs = []int32{
 	0,  // 0: sema.v1.Info.status:type_name -> sema.v1.Status
-	42, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
-	43, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
-	43, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
-	43, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
-	43, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
-	42, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
+	44, // 1: sema.v1.Info.timeout:type_name -> google.protobuf.Duration
+	45, // 2: sema.v1.Info.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 3: sema.v1.Info.created_at:type_name -> google.protobuf.Timestamp
+	45, // 4: sema.v1.Info.updated_at:type_name -> google.protobuf.Timestamp
+	45, // 5: sema.v1.Ticket.since:type_name -> google.protobuf.Timestamp
+	44, // 6: sema.v1.AcquireRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 7: sema.v1.AcquireRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 8: sema.v1.AcquireResponse.info:type_name -> sema.v1.Info
-	42, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	44, // 9: sema.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 10: sema.v1.WaitRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 11: sema.v1.WaitResponse.info:type_name -> sema.v1.Info
 	2,  // 12: sema.v1.WaitResponse.holder:type_name -> sema.v1.Info
@@ -3070,7 +3178,7 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	4,  // 16: sema.v1.TouchAllRequest.attempt:type_name -> sema.v1.Attempt
 	14, // 17: sema.v1.TouchAllResponse.outcomes:type_name -> sema.v1.TouchOutcome
 	1,  // 18: sema.v1.TouchOutcome.error:type_name -> sema.v1.ErrorCode
-	43, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 19: sema.v1.TouchOutcome.expires_at:type_name -> google.protobuf.Timestamp
 	4,  // 20: sema.v1.ReleaseRequest.attempt:type_name -> sema.v1.Attempt
 	2,  // 21: sema.v1.ForceReleaseResponse.info:type_name -> sema.v1.Info
 	2,  // 22: sema.v1.GetResponse.info:type_name -> sema.v1.Info
@@ -3079,24 +3187,24 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	23, // 25: sema.v1.ListResponse.lines:type_name -> sema.v1.Line
 	3,  // 26: sema.v1.Line.tickets:type_name -> sema.v1.Ticket
 	26, // 27: sema.v1.StatusResponse.nodes:type_name -> sema.v1.Node
-	34, // 28: sema.v1.ExchangeRequest.calls:type_name -> sema.v1.Call
+	36, // 28: sema.v1.ExchangeRequest.calls:type_name -> sema.v1.Call
 	5,  // 29: sema.v1.Call.acquire:type_name -> sema.v1.AcquireRequest
 	7,  // 30: sema.v1.Call.wait:type_name -> sema.v1.WaitRequest
 	9,  // 31: sema.v1.Call.touch:type_name -> sema.v1.TouchRequest
 	15, // 32: sema.v1.Call.release:type_name -> sema.v1.ReleaseRequest
 	19, // 33: sema.v1.Call.get:type_name -> sema.v1.GetRequest
-	35, // 34: sema.v1.Call.cancel:type_name -> sema.v1.Cancel
-	37, // 35: sema.v1.ExchangeResponse.answers:type_name -> sema.v1.Answer
+	37, // 34: sema.v1.Call.cancel:type_name -> sema.v1.Cancel
+	39, // 35: sema.v1.ExchangeResponse.answers:type_name -> sema.v1.Answer
 	6,  // 36: sema.v1.Answer.acquire:type_name -> sema.v1.AcquireResponse
 	8,  // 37: sema.v1.Answer.wait:type_name -> sema.v1.WaitResponse
 	10, // 38: sema.v1.Answer.touch:type_name -> sema.v1.TouchResponse
 	16, // 39: sema.v1.Answer.release:type_name -> sema.v1.ReleaseResponse
 	20, // 40: sema.v1.Answer.get:type_name -> sema.v1.GetResponse
 	1,  // 41: sema.v1.ErrorDetail.code:type_name -> sema.v1.ErrorCode
-	41, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
-	38, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
-	40, // 44: sema.v1.ErrorDetail.limit:type_name -> sema.v1.Limit
-	42, // 45: sema.v1.Limit.retry_after:type_name -> google.protobuf.Duration
+	43, // 42: sema.v1.ErrorDetail.violations:type_name -> sema.v1.FieldViolation
+	40, // 43: sema.v1.ErrorDetail.leader:type_name -> sema.v1.Leader
+	42, // 44: sema.v1.ErrorDetail.limit:type_name -> sema.v1.Limit
+	44, // 45: sema.v1.Limit.retry_after:type_name -> google.protobuf.Duration
 	5,  // 46: sema.v1.Sema.Acquire:input_type -> sema.v1.AcquireRequest
 	7,  // 47: sema.v1.Sema.Wait:input_type -> sema.v1.WaitRequest
 	9,  // 48: sema.v1.Sema.Touch:input_type -> sema.v1.TouchRequest
@@ -3106,25 +3214,27 @@ var file_sema_v1_sema_proto_depIdxs = []int32{
 	19, // 52: sema.v1.Sema.Get:input_type -> sema.v1.GetRequest
 	21, // 53: sema.v1.Sema.List:input_type -> sema.v1.ListRequest
 	27, // 54: sema.v1.Sema.Join:input_type -> sema.v1.JoinRequest
-	29, // 55: sema.v1.Sema.Remove:input_type -> sema.v1.RemoveRequest
-	31, // 56: sema.v1.Sema.TransferLeadership:input_type -> sema.v1.TransferLeadershipRequest
-	24, // 57: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
-	33, // 58: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
-	6,  // 59: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
-	8,  // 60: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
-	10, // 61: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
-	13, // 62: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
-	16, // 63: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
-	18, // 64: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
-	20, // 65: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
-	22, // 66: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
-	28, // 67: sema.v1.Sema.Join:output_type -> sema.v1.JoinResponse
-	30, // 68: sema.v1.Sema.Remove:output_type -> sema.v1.RemoveResponse
-	32, // 69: sema.v1.Sema.TransferLeadership:output_type -> sema.v1.TransferLeadershipResponse
-	25, // 70: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
-	36, // 71: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
-	59, // [59:72] is the sub-list for method output_type
-	46, // [46:59] is the sub-list for method input_type
+	29, // 55: sema.v1.Sema.FindMember:input_type -> sema.v1.FindMemberRequest
+	31, // 56: sema.v1.Sema.Remove:input_type -> sema.v1.RemoveRequest
+	33, // 57: sema.v1.Sema.TransferLeadership:input_type -> sema.v1.TransferLeadershipRequest
+	24, // 58: sema.v1.Sema.Status:input_type -> sema.v1.StatusRequest
+	35, // 59: sema.v1.Sema.Exchange:input_type -> sema.v1.ExchangeRequest
+	6,  // 60: sema.v1.Sema.Acquire:output_type -> sema.v1.AcquireResponse
+	8,  // 61: sema.v1.Sema.Wait:output_type -> sema.v1.WaitResponse
+	10, // 62: sema.v1.Sema.Touch:output_type -> sema.v1.TouchResponse
+	13, // 63: sema.v1.Sema.TouchAll:output_type -> sema.v1.TouchAllResponse
+	16, // 64: sema.v1.Sema.Release:output_type -> sema.v1.ReleaseResponse
+	18, // 65: sema.v1.Sema.ForceRelease:output_type -> sema.v1.ForceReleaseResponse
+	20, // 66: sema.v1.Sema.Get:output_type -> sema.v1.GetResponse
+	22, // 67: sema.v1.Sema.List:output_type -> sema.v1.ListResponse
+	28, // 68: sema.v1.Sema.Join:output_type -> sema.v1.JoinResponse
+	30, // 69: sema.v1.Sema.FindMember:output_type -> sema.v1.FindMemberResponse
+	32, // 70: sema.v1.Sema.Remove:output_type -> sema.v1.RemoveResponse
+	34, // 71: sema.v1.Sema.TransferLeadership:output_type -> sema.v1.TransferLeadershipResponse
+	25, // 72: sema.v1.Sema.Status:output_type -> sema.v1.StatusResponse
+	38, // 73: sema.v1.Sema.Exchange:output_type -> sema.v1.ExchangeResponse
+	60, // [60:74] is the sub-list for method output_type
+	46, // [46:60] is the sub-list for method input_type
 	46, // [46:46] is the sub-list for extension type_name
 	46, // [46:46] is the sub-list for extension extendee
 	0,  // [0:46] is the sub-list for field type_name
@@ -3135,7 +3245,7 @@ func file_sema_v1_sema_proto_init() {
 	if File_sema_v1_sema_proto != nil {
 		return
 	}
-	file_sema_v1_sema_proto_msgTypes[32].OneofWrappers = []any{
+	file_sema_v1_sema_proto_msgTypes[34].OneofWrappers = []any{
 		(*Call_Acquire)(nil),
 		(*Call_Wait)(nil),
 		(*Call_Touch)(nil),
@@ -3143,7 +3253,7 @@ func file_sema_v1_sema_proto_init() {
 		(*Call_Get)(nil),
 		(*Call_Cancel)(nil),
 	}
-	file_sema_v1_sema_proto_msgTypes[35].OneofWrappers = []any{
+	file_sema_v1_sema_proto_msgTypes[37].OneofWrappers = []any{
 		(*Answer_Acquire)(nil),
 		(*Answer_Wait)(nil),
 		(*Answer_Touch)(nil),
@@ -3157,7 +3267,7 @@ func file_sema_v1_sema_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sema_v1_sema_proto_rawDesc), len(file_sema_v1_sema_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

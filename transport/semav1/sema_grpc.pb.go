@@ -38,6 +38,7 @@ const (
 	Sema_Get_FullMethodName                = "/sema.v1.Sema/Get"
 	Sema_List_FullMethodName               = "/sema.v1.Sema/List"
 	Sema_Join_FullMethodName               = "/sema.v1.Sema/Join"
+	Sema_FindMember_FullMethodName         = "/sema.v1.Sema/FindMember"
 	Sema_Remove_FullMethodName             = "/sema.v1.Sema/Remove"
 	Sema_TransferLeadership_FullMethodName = "/sema.v1.Sema/TransferLeadership"
 	Sema_Status_FullMethodName             = "/sema.v1.Sema/Status"
@@ -77,6 +78,8 @@ type SemaClient interface {
 	// one when it has caught up. Asked again, by the same disk, it changes the address
 	// at which others reach the node, and nothing if that is the same.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// FindMember tells which member of the cluster a node is, for Remove.
+	FindMember(ctx context.Context, in *FindMemberRequest, opts ...grpc.CallOption) (*FindMemberResponse, error)
 	// Remove takes a node out of the cluster, for good: it stops.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
 	// TransferLeadership makes another node lead.
@@ -202,6 +205,16 @@ func (c *semaClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *semaClient) FindMember(ctx context.Context, in *FindMemberRequest, opts ...grpc.CallOption) (*FindMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindMemberResponse)
+	err := c.cc.Invoke(ctx, Sema_FindMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *semaClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveResponse)
@@ -278,6 +291,8 @@ type SemaServer interface {
 	// one when it has caught up. Asked again, by the same disk, it changes the address
 	// at which others reach the node, and nothing if that is the same.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// FindMember tells which member of the cluster a node is, for Remove.
+	FindMember(context.Context, *FindMemberRequest) (*FindMemberResponse, error)
 	// Remove takes a node out of the cluster, for good: it stops.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
 	// TransferLeadership makes another node lead.
@@ -330,6 +345,9 @@ func (UnimplementedSemaServer) List(context.Context, *ListRequest) (*ListRespons
 }
 func (UnimplementedSemaServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedSemaServer) FindMember(context.Context, *FindMemberRequest) (*FindMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindMember not implemented")
 }
 func (UnimplementedSemaServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
@@ -519,6 +537,24 @@ func _Sema_Join_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sema_FindMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SemaServer).FindMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sema_FindMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SemaServer).FindMember(ctx, req.(*FindMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Sema_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveRequest)
 	if err := dec(in); err != nil {
@@ -618,6 +654,10 @@ var Sema_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Join",
 			Handler:    _Sema_Join_Handler,
+		},
+		{
+			MethodName: "FindMember",
+			Handler:    _Sema_FindMember_Handler,
 		},
 		{
 			MethodName: "Remove",
