@@ -137,6 +137,7 @@ func (s *serving) run(cmd *cobra.Command) error {
 		return err
 	}
 	greet(cmd, s.cfg.Logger)
+	checkFiles(s.cfg)
 	hangups.reload(s.secure)
 	tuning.Processors(s.processors)
 	tuning.HeapFloor()
@@ -147,6 +148,20 @@ func (s *serving) run(cmd *cobra.Command) error {
 	defer end()
 	s.cfg.TracerProvider = provider
 	return serve(cmd.Context(), s.cfg, s.observation, cmd.OutOrStdout())
+}
+
+// ownFiles is room for the files of a node besides the connections of clients: its log and
+// snapshots, those of other nodes and observers, and those that are yet to show who they are.
+const ownFiles = 2000
+
+// checkFiles warns if the process may open fewer files than there may be connections: it
+// would turn clients away before, for want of files, and at worst not open its own.
+func checkFiles(cfg cluster.Config) {
+	want := uint64(cmp.Or(cfg.MaxConns, cluster.DefaultMaxConns)) + ownFiles
+	if most, known := openFiles(); known && most < want {
+		cfg.Logger.Warn("the process may open few files, connections among them: raise its limit (LimitNOFILE= under systemd, ulimit -Hn in a shell)",
+			"limit", most, "recommended", want)
+	}
 }
 
 // addresses reads a list of HOST:PORT,...
