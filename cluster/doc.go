@@ -48,7 +48,7 @@
 //	watchSize      how large the log is; with metrics only  ticks
 //	access.Control reads the access file now and then       ends when the servers have ended
 //	supervise      carries out the end                      fed by Close, Kill and faults
-//	heartbeats     requests for raft's main loop            ends with the transport
+//	intake         requests for raft's main loop            ends with the transport
 //	parallelLog    writes what a leader has taken           fed by raft; ends before the disk closes
 //
 // and while it leads:

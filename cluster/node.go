@@ -199,7 +199,7 @@ func (n *Node) listen(ctx context.Context, founding foundingRecord) error {
 		Timeout:                 10 * time.Second,
 		Logger:                  n.log.Named("raft"),
 		MsgpackUseNewTimeFormat: true,
-	}), max(2*n.cfg.ElectionTimeout, time.Second))
+	}), max(2*n.cfg.ElectionTimeout, time.Second), n.fail)
 	n.peers = transport.NewPeers(func(ctx context.Context, addr string) (net.Conn, error) {
 		return n.mux.Dial(ctx, transport.GRPCStream, addr, "")
 	})

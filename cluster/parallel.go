@@ -36,6 +36,7 @@ type parallelLog struct {
 	pending []*raft.Log // taken and not written, in order
 	err     error       // why nothing is written any more
 	givenUp bool        // nobody waits for acknowledgements any more
+	ghost   uint64      // see replaced; 0: none
 	closed  bool
 }
 
@@ -114,6 +115,9 @@ func (l *parallelLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*ra
 
 // StoreLogs implements [raft.LogStore].
 func (l *parallelLog) StoreLogs(entries []*raft.Log) error {
+	if len(entries) == 1 && l.haunts(entries[0].Index) {
+		return nil
+	}
 	if later := l.later.Load(); later == nil || !(*later)(entries) {
 		if err := l.flush(); err != nil {
 			return err
@@ -196,8 +200,33 @@ func (l *parallelLog) GetLog(index uint64, entry *raft.Log) error {
 		*entry = *l.pending[index-l.pending[0].Index]
 		return nil
 	}
+	if l.ghost != 0 && l.ghost == index {
+		defer l.mu.Unlock()
+		*entry = raft.Log{Index: index}
+		return nil
+	}
 	l.mu.Unlock()
 	return l.inner.GetLog(index, entry)
+}
+
+// replaced calls tell, by which raft is sent the last entry of a snapshot that has replaced
+// the log. Meanwhile the log seems to have another entry there, as if raft had to remove that
+// and all after it, and takes the snapshot's for written.
+func (l *parallelLog) replaced(index uint64, tell func()) {
+	set := func(index uint64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ghost = index
+	}
+	set(index)
+	defer set(0)
+	tell()
+}
+
+func (l *parallelLog) haunts(index uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ghost != 0 && l.ghost == index
 }
 
 // FirstIndex implements [raft.LogStore].
@@ -225,6 +254,9 @@ func (l *parallelLog) LastIndex() (uint64, error) {
 
 // DeleteRange implements [raft.LogStore].
 func (l *parallelLog) DeleteRange(from, to uint64) error {
+	if l.haunts(from) {
+		return nil
+	}
 	if err := l.flush(); err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // raftTransport is raft's transport, with five differences: that it is told which member
-// a message is for, see [addressed]; what heartbeats may do, see [heartbeats]; that raft
+// a message is for, see [addressed]; what reaches raft's main loop, see [intake]; that raft
 // hears of an entry's acknowledgement when this node has written it too, see
 // [parallelLog]; that a pipeline begins when a follower has nearly all; and that nobody
 // waits in one for ever.
@@ -25,9 +25,9 @@ import (
 // cannot be shut down.
 type raftTransport struct {
 	*raft.NetworkTransport
-	heartbeats *heartbeats
-	log        *parallelLog  // set before raft runs
-	patience   time.Duration // how long an entry may take to be handed over
+	intake   *intake
+	log      *parallelLog  // set before raft runs
+	patience time.Duration // how long an entry may take to be handed over
 
 	mu     sync.Mutex
 	open   map[*pipeline]struct{}
@@ -40,8 +40,8 @@ var (
 	_ raft.WithPreVote = (*raftTransport)(nil)
 )
 
-func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration) *raftTransport {
-	return &raftTransport{NetworkTransport: inner, heartbeats: newHeartbeats(inner.Consumer()), patience: patience, open: map[*pipeline]struct{}{}, has: map[raft.ServerID]uint64{}}
+func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration, fail func(error)) *raftTransport {
+	return &raftTransport{NetworkTransport: inner, intake: newIntake(inner.Consumer(), fail), patience: patience, open: map[*pipeline]struct{}{}, has: map[raft.ServerID]uint64{}}
 }
 
 var errPipelinesClosed = errors.New("the node ends")

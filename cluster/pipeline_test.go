@@ -43,7 +43,7 @@ func TestPipelineBeginsWhenAFollowerHasNearlyAll(t *testing.T) {
 			}
 		}
 	}()
-	leader := newRaftTransport(listen(), time.Minute)
+	leader := newRaftTransport(listen(), time.Minute, nil)
 	t.Cleanup(func() {
 		leader.closePipelines()
 		if err := errors.Join(leader.Close(), follower.Close()); err != nil {

@@ -92,7 +92,7 @@ func (n *Node) startRaft(st *store, founding foundingRecord) error {
 	}
 	return catchFault(func() (err error) {
 		if n.raft, err = raft.NewRaft(conf, guardedMachine{n.machine, n}, n.ownLog, st, countedSnapshots{st.disk, n.meters}, trans); err == nil {
-			n.trans.heartbeats.runs(n.raft)
+			n.trans.intake.runs(n.raft, n.ownLog)
 			n.ownLog.runs(n.raft)
 		}
 		return err

@@ -36,14 +36,14 @@ func TestHeartbeatsThatWouldChangeSomething(t *testing.T) {
 	}
 
 	requests := make(chan raft.RPC)
-	h := newHeartbeats(requests)
+	h := newIntake(requests, nil)
 	defer h.close()
 	beat := func(term uint64) raft.RPC { return raft.RPC{Command: &raft.AppendEntriesRequest{Term: term}} }
 	term := r.CurrentTerm()
 	if h.changeNothing(beat(term)) {
 		t.Error("nobody knows the term yet, and a heartbeat is handled at once")
 	}
-	h.runs(r)
+	h.runs(r, nil)
 	for name, c := range map[string]struct {
 		rpc    raft.RPC
 		atOnce bool
