@@ -85,7 +85,7 @@ func (r *redisRunning) Ways(mode load.Mode) []Way {
 	plain := func(l redisTry) load.Locker { return &l }
 	return []Way{
 		{column, "a connection for each worker", r.pooled(plain)},
-		{column, "automatic pipelining", r.pipelined(plain)},
+		{column + ", pipelined", "automatic pipelining", r.pipelined(plain)},
 	}
 }
 
