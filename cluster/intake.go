@@ -125,7 +125,7 @@ func (in *intake) install(rpc raft.RPC, req *raft.InstallSnapshotRequest) {
 	}
 	// A heartbeat of who has sent it: when that is answered so is all that came before, and the
 	// node follows the sender, or the sender is out of date.
-	beat := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}}
+	beat := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}}
 	followed, _ := in.do(beat).(*raft.AppendEntriesResponse)
 	if followed == nil || !followed.Success {
 		in.queue(rpc) // raft says no, or is ending
@@ -170,7 +170,7 @@ func has(r *raft.Raft, log *parallelLog, req *raft.InstallSnapshotRequest) bool 
 func (in *intake) settle(r *raft.Raft, log *parallelLog, req *raft.InstallSnapshotRequest) {
 	log.replaced(req.LastLogIndex, func() {
 		last := &raft.Log{Index: req.LastLogIndex, Term: req.LastLogTerm, Type: raft.LogNoop}
-		in.do(raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader, Entries: []*raft.Log{last}}})
+		in.do(raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Entries: []*raft.Log{last}}})
 	})
 	if last := r.LastIndex(); last != req.LastLogIndex {
 		in.fail(fmt.Errorf("a snapshot up to entry %d has replaced the log, and raft believes that there is an entry %d: start the node again", req.LastLogIndex, last))
