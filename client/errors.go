@@ -60,6 +60,7 @@ var misunderstandings = []struct{ sign, advice string }{
 	{"first record does not look like a TLS handshake", "the node does not speak TLS: leave out --tls-ca, or give the node --tls-cert"},
 	{"error reading server preface: EOF", "does the node expect TLS? Give --tls-ca"},
 	{"error reading server preface: read tcp", "does the node expect TLS? Give --tls-ca"},
+	{"error reading server preface: connection reset by peer", "does the node expect TLS? Give --tls-ca"},
 	{"tls: certificate required", "the node wants a client's certificate: give --tls-cert and --tls-key"},
 	{"signed by unknown authority", "the node's certificate is of another authority than --tls-ca has"},
 	{"tls: unknown certificate authority", "the node does not know the authority of --tls-cert"},

@@ -46,7 +46,9 @@ func (t *raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddre
 
 // InstallSnapshot implements [raft.Transport].
 func (t *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return t.NetworkTransport.InstallSnapshot(id, addressed(id, target), args, resp, data)
+	return t.reach(id, true, func() error {
+		return t.NetworkTransport.InstallSnapshot(id, addressed(id, target), args, resp, data)
+	})
 }
 
 // TimeoutNow implements [raft.Transport].

@@ -8,10 +8,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftTransport is raft's transport, with five differences: that it is told which member
+// raftTransport is raft's transport, with six differences: that it is told which member
 // a message is for, see [addressed]; what reaches raft's main loop, see [intake]; that raft
 // hears of an entry's acknowledgement when this node has written it too, see
-// [parallelLog]; that a pipeline begins when a follower has nearly all; and that nobody
+// [parallelLog]; that a member which was absent is sent entries as soon as it is back, see
+// [absences]; that a pipeline begins when a follower has nearly all; and that nobody
 // waits in one for ever.
 //
 // In a pipeline raft sends 64 entries for each new one, and when there are no new ones,
@@ -26,6 +27,7 @@ import (
 type raftTransport struct {
 	*raft.NetworkTransport
 	intake   *intake
+	absences *absences
 	log      *parallelLog  // set before raft runs
 	patience time.Duration // how long an entry may take to be handed over
 
@@ -41,19 +43,39 @@ var (
 )
 
 func newRaftTransport(inner *raft.NetworkTransport, patience time.Duration, fail func(error)) *raftTransport {
-	return &raftTransport{NetworkTransport: inner, intake: newIntake(inner.Consumer(), fail), patience: patience, open: map[*pipeline]struct{}{}, has: map[raft.ServerID]uint64{}}
+	return &raftTransport{
+		NetworkTransport: inner, intake: newIntake(inner.Consumer(), fail), absences: newAbsences(), patience: patience,
+		open: map[*pipeline]struct{}{}, has: map[raft.ServerID]uint64{},
+	}
 }
 
 var errPipelinesClosed = errors.New("the node ends")
 
 // AppendEntries implements [raft.Transport].
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	err := t.NetworkTransport.AppendEntries(id, addressed(id, target), args, resp)
+	err := t.reach(id, !isHeartbeat(args), func() error {
+		return t.NetworkTransport.AppendEntries(id, addressed(id, target), args, resp)
+	})
 	if err == nil && !t.haveWritten(args) {
 		return errPipelinesClosed
 	}
 	if err == nil && resp.Success {
 		t.note(id, args)
+	}
+	return err
+}
+
+// reach calls attempt, which sends something to a member: entries, or a snapshot, when that may be reached.
+func (t *raftTransport) reach(id raft.ServerID, entries bool, attempt func() error) error {
+	if entries {
+		t.absences.wait(id)
+	}
+	err := attempt()
+	switch {
+	case err == nil:
+		t.absences.answered(id)
+	case entries:
+		t.absences.failed(id)
 	}
 	return err
 }
@@ -105,9 +127,12 @@ func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.Serv
 }
 
 // closePipelines ends all pipelines, now and to come, and all that waits for this
-// node's own log.
+// node's own log or for an absent member. It is idempotent.
 func (t *raftTransport) closePipelines() {
 	t.mu.Lock()
+	if !t.closed {
+		close(t.absences.ended)
+	}
 	t.closed = true
 	open := t.open
 	t.open = map[*pipeline]struct{}{}
