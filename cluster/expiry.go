@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"container/heap"
 	"sync"
 	"time"
 
@@ -21,33 +20,27 @@ type expiry struct {
 
 	mu      sync.Mutex
 	heap    deadlineHeap
-	byToken map[uint64]*deadline
-}
-
-// deadline is a hold in the heap, at the deadline it had when it was put there.
-type deadline struct {
-	fsm.Deadline
-	index int
+	byToken map[uint64]uint32 // slots
 }
 
 func newExpiry() *expiry {
-	return &expiry{sooner: make(chan struct{}, 1), byToken: map[uint64]*deadline{}}
+	return &expiry{sooner: make(chan struct{}, 1), byToken: map[uint64]uint32{}}
 }
 
 // add puts a hold into the heap, or moves it.
 func (e *expiry) add(d fsm.Deadline) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	item := e.byToken[d.Token]
-	if item != nil {
-		item.At = d.At
-		heap.Fix(&e.heap, item.index)
+	slot, known := e.byToken[d.Token]
+	if known {
+		place := int(e.heap.slots.at(slot).place)
+		e.heap.settle(place, due{d.At, slot})
 	} else {
-		item = &deadline{Deadline: d}
-		e.byToken[d.Token] = item
-		heap.Push(&e.heap, item)
+		slot = e.heap.slots.take(watched{name: d.Name, token: d.Token})
+		e.byToken[d.Token] = slot
+		e.heap.push(due{d.At, slot})
 	}
-	if item.index == 0 {
+	if e.heap.order[0].slot == slot {
 		select {
 		case e.sooner <- struct{}{}:
 		default:
@@ -59,18 +52,18 @@ func (e *expiry) add(d fsm.Deadline) {
 func (e *expiry) next() (at fsm.Time, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.heap) == 0 {
+	if len(e.heap.order) == 0 {
 		return 0, false
 	}
-	return e.heap[0].At, true
+	return e.heap.order[0].at, true
 }
 
 func (e *expiry) remove(token uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if item := e.byToken[token]; item != nil {
-		delete(e.byToken, token)
-		heap.Remove(&e.heap, item.index)
+	if slot, known := e.byToken[token]; known {
+		e.heap.remove(int(e.heap.slots.at(slot).place))
+		e.drop(slot)
 	}
 }
 
@@ -79,12 +72,20 @@ func (e *expiry) due(now fsm.Time, limit int) []fsm.Deadline {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var up []fsm.Deadline
-	for len(e.heap) > 0 && len(up) < limit && e.heap[0].At <= now {
-		item := heap.Pop(&e.heap).(*deadline)
-		delete(e.byToken, item.Token)
-		up = append(up, item.Deadline)
+	for len(e.heap.order) > 0 && len(up) < limit && e.heap.order[0].at <= now {
+		first := e.heap.order[0]
+		e.heap.remove(0)
+		hold := e.heap.slots.at(first.slot)
+		up = append(up, fsm.Deadline{Name: hold.name, Token: hold.token, At: first.at})
+		e.drop(first.slot)
 	}
 	return up
+}
+
+// drop forgets a hold that is no longer in the heap.
+func (e *expiry) drop(slot uint32) {
+	delete(e.byToken, e.heap.slots.at(slot).token)
+	e.heap.slots.give(slot)
 }
 
 // expiryPage is how many semaphores are read at a time when the heap is made.
@@ -156,28 +157,94 @@ func (o *office) endOverdue(from *expiry, retention time.Duration, wanted func(f
 	}
 }
 
-// deadlineHeap implements heap.Interface.
-type deadlineHeap []*deadline
-
-func (h deadlineHeap) Len() int           { return len(h) }
-func (h deadlineHeap) Less(i, j int) bool { return h[i].At < h[j].At }
-func (h deadlineHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+// deadlineHeap is a binary heap (Williams, 1964). It is made so that the garbage collector
+// has little to look at, which would otherwise have a million holds one by one: but for
+// names, which the state machine has as well, it is memory without pointers.
+type deadlineHeap struct {
+	order []due // none before its parent, at (i-1)/2
+	slots slots
 }
 
-// Push implements heap.Interface.
-func (h *deadlineHeap) Push(x any) {
-	item := x.(*deadline)
-	item.index = len(*h)
-	*h = append(*h, item)
+// due is a hold in the heap, at the deadline it had when it was put there.
+type due struct {
+	at   fsm.Time
+	slot uint32
 }
 
-// Pop implements heap.Interface.
-func (h *deadlineHeap) Pop() any {
-	old := *h
-	item := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return item
+func (h *deadlineHeap) push(d due) {
+	h.order = append(h.order, d)
+	h.settle(len(h.order)-1, d)
+}
+
+func (h *deadlineHeap) remove(place int) {
+	last := len(h.order) - 1
+	moved := h.order[last]
+	h.order = h.order[:last]
+	if place < last {
+		h.settle(place, moved)
+	}
+}
+
+// settle puts d where it belongs, above or below a place whose hold has gone.
+func (h *deadlineHeap) settle(place int, d due) {
+	for place > 0 && d.at < h.order[(place-1)/2].at {
+		h.put(place, h.order[(place-1)/2])
+		place = (place - 1) / 2
+	}
+	for {
+		child := 2*place + 1
+		if child+1 < len(h.order) && h.order[child+1].at < h.order[child].at {
+			child++
+		}
+		if child >= len(h.order) || h.order[child].at >= d.at {
+			break
+		}
+		h.put(place, h.order[child])
+		place = child
+	}
+	h.put(place, d)
+}
+
+func (h *deadlineHeap) put(place int, d due) {
+	h.order[place] = d
+	h.slots.at(d.slot).place = uint32(place)
+}
+
+// watched is a hold whose deadline is in the heap, at place.
+type watched struct {
+	name  string
+	token uint64
+	place uint32
+}
+
+// slots are numbered places in memory, in chunks, so that none is ever copied. They are
+// as many as there ever were at once.
+type slots struct {
+	chunks []*[slotChunk]watched
+	free   []uint32
+}
+
+const slotChunk = 1 << 10
+
+func (s *slots) at(slot uint32) *watched { return &s.chunks[slot/slotChunk][slot%slotChunk] }
+
+// take returns the number of a slot that has w from now on.
+func (s *slots) take(w watched) uint32 {
+	if len(s.free) == 0 {
+		first := uint32(len(s.chunks)) * slotChunk
+		s.chunks = append(s.chunks, new([slotChunk]watched))
+		for i := range uint32(slotChunk) {
+			s.free = append(s.free, first+slotChunk-1-i)
+		}
+	}
+	slot := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	*s.at(slot) = w
+	return slot
+}
+
+// give gives a slot back.
+func (s *slots) give(slot uint32) {
+	*s.at(slot) = watched{}
+	s.free = append(s.free, slot)
 }

@@ -126,7 +126,7 @@ func (n *Node) Heap() int {
 	}
 	o.expiry.mu.Lock()
 	defer o.expiry.mu.Unlock()
-	return len(o.expiry.heap)
+	return len(o.expiry.heap.order)
 }
 
 // Waiters returns how many waiters the leader knows, there or away.

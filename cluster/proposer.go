@@ -193,10 +193,10 @@ func (o *office) observe(c *fsm.Command, r *fsm.Result) {
 		o.awaited.remove(r.Ended)
 	}
 	if r.Err == nil && c.Kind == fsm.Acquire && r.Info.Status == sema.Acquired {
-		o.expiry.add(fsm.Deadline{Name: c.Name, Token: r.Info.Token, At: r.Deadline})
+		o.expiry.add(fsm.Deadline{Name: r.Info.Name, Token: r.Info.Token, At: r.Deadline})
 	}
 	if c.Kind == fsm.Acquire && r.Ticket != 0 {
-		o.awaited.add(fsm.Deadline{Name: c.Name, Token: r.Info.Token, At: r.Deadline})
+		o.awaited.add(fsm.Deadline{Name: r.Info.Name, Token: r.Info.Token, At: r.Deadline})
 	}
 	if g := r.Granted; g != nil {
 		d := fsm.Deadline{Name: g.Info.Name, Token: g.Info.Token, At: g.Deadline}

@@ -99,7 +99,7 @@ func (s *serving) add(cmd *cobra.Command) {
 	s.secure = addServeTLS(cmd, cfg)
 	flags.StringVar(&cfg.AccessFile, "access-file", "", "`FILE` that says who may do what, see docs/access.md; it is read\nagain when it changes. Without, everybody may do everything")
 	addChoice(cmd, &s.store, "log-store", "", "`STORE` of the log, for a new --data-dir ("+string(cluster.DefaultLogStore)+" if not\ngiven; an old one keeps its own)")
-	flags.IntVar(&s.processors, "processors", 0, "compute on `N` processors at once; 0: on half of those there are, or\nwhat $GOMAXPROCS says")
+	flags.IntVar(&s.processors, "processors", 0, "compute on `N` processors at once; 0: on half of those there are, on all with\na large heap, or what $GOMAXPROCS says")
 	s.observation = addObservation(cmd)
 	s.log = addLogging(cmd, "info")
 	addConfig(cmd)
@@ -139,7 +139,9 @@ func (s *serving) run(cmd *cobra.Command) error {
 	greet(cmd, s.cfg.Logger)
 	checkFiles(s.cfg)
 	hangups.reload(s.secure)
-	tuning.Processors(s.processors)
+	tuning.ProcessorsByHeap(cmd.Context(), s.processors, func(n int) {
+		s.cfg.Logger.Info("the size of the heap has changed on how many processors the node computes", "processors", n)
+	})
 	tuning.HeapFloor()
 	provider, end, err := openTracing(cmd.Context(), os.Getenv, s.cfg.ID, s.cfg.Logger)
 	if err != nil {
