@@ -556,20 +556,10 @@ func TestAccountTravels(t *testing.T) {
 		t.Errorf("a client claimed the account of %v", a)
 	}
 
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nodes := transport.NewServer(transport.ServerConfig{NodeID: "n2", Backend: leader, FromNodes: true})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = nodes.Serve(lis)
-	}()
-	t.Cleanup(func() { nodes.Stop(t.Context()); <-done })
+	led := leads(t, leader)
 	g := guard(t, true, func(c *transport.ServerConfig) { c.Peers = passing(t) })
 	g.Intercept(func(context.Context, any, func() error) error {
-		return &sema.NotLeaderError{Leader: sema.Leader{ID: "n2", RaftAddr: lis.Addr().String()}}
+		return &sema.NotLeaderError{Leader: led}
 	})
 	want := transport.Account{Identity: "shipping", Holds: 7, Tickets: 3, AllHolds: 50}
 	if _, err := g.client(shipping).Acquire(claim, acquire); err != nil || *last(leader) != want {
@@ -590,6 +580,22 @@ func TestAccountTravels(t *testing.T) {
 	if k.answer(2); last(leader) == nil || *last(leader) != want {
 		t.Errorf("in an exchange, of a release: %+v, want %+v", last(leader), want)
 	}
+}
+
+// leads serves node n2 for other nodes, as the leader does.
+func leads(t *testing.T, leader *fakenode.Node) sema.Leader {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := transport.NewServer(transport.ServerConfig{NodeID: "n2", Backend: leader, FromNodes: true})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = nodes.Serve(lis)
+	}()
+	t.Cleanup(func() { nodes.Stop(t.Context()); <-done })
+	return sema.Leader{ID: "n2", RaftAddr: lis.Addr().String()}
 }
 
 // accountOf is the account of a request that a node was asked.
@@ -755,21 +761,11 @@ func TestTooManyTouchesAreJudged(t *testing.T) {
 // identity has gone by the time it is carried out: else it would be nobody's, past all limits.
 func TestAccountOfTheJudgement(t *testing.T) {
 	leader := &fakenode.Node{}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nodes := transport.NewServer(transport.ServerConfig{NodeID: "n2", Backend: leader, FromNodes: true})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = nodes.Serve(lis)
-	}()
-	t.Cleanup(func() { nodes.Stop(t.Context()); <-done })
+	led := leads(t, leader)
 	g := guard(t, true, func(c *transport.ServerConfig) { c.Peers = passing(t) })
 	g.Intercept(func(context.Context, any, func() error) error {
 		g.reload(strings.ReplaceAll(rules, shipping.Hash().String(), stranger.Hash().String())) // meanwhile
-		return &sema.NotLeaderError{Leader: sema.Leader{ID: "n2", RaftAddr: lis.Addr().String()}}
+		return &sema.NotLeaderError{Leader: led}
 	})
 	for _, way := range []string{"Acquire", "Touch", "Release"} {
 		g.reload(rules)
